@@ -1,0 +1,89 @@
+import type { z } from 'zod';
+import type { Client, Driver, OpenContext } from '../../contract/driver.ts';
+
+export type FileInfo = {
+  /** The last segment of the path. */
+  readonly name: string;
+  /** Relative to the connector's root, separated by `/`, without a leading or trailing one. */
+  readonly path: string;
+  /** Bytes; 0 for a folder. */
+  readonly size: number;
+  readonly lastModified: Date;
+  readonly etag?: string;
+  readonly contentType?: string;
+  readonly isDirectory: boolean;
+};
+
+export type FilePage = { readonly files: readonly FileInfo[]; readonly nextCursor?: string };
+
+/** Bytes `start` to `end`, both inclusive and counted from 0; no `end` means to the end of the file. */
+export type ByteRange = { readonly start: number; readonly end?: number };
+
+export type FileCapabilities = {
+  readonly ranges: boolean;
+  /** `ifNoneMatch: '*'` is atomic: of many writers exactly one succeeds. */
+  readonly createOnly: boolean;
+  readonly copy: boolean;
+  readonly move: boolean;
+  readonly presign: boolean;
+  /** Whether the content type given to a write comes back. */
+  readonly contentType: boolean;
+  readonly limits: { readonly pathBytes: number; readonly fileBytes: number };
+};
+
+export type ClientListOptions = {
+  readonly recursive: boolean;
+  /** Entries at most in the page. */
+  readonly limit: number;
+  /** What an earlier page answered as `nextCursor`. */
+  readonly cursor?: string | undefined;
+};
+export type ClientWriteOptions = {
+  readonly contentType?: string | undefined;
+  readonly ifNoneMatch?: '*' | undefined;
+};
+export type WriteResult = { readonly path: string; readonly size: number; readonly etag?: string };
+export type OpenedFile = { readonly info: FileInfo; readonly body: AsyncIterable<Uint8Array> };
+export type PresignOptions = { readonly method: 'GET' | 'PUT'; readonly expiresInSeconds: number };
+
+/**
+ * One method per operation. Every path has passed the path rule (`path.ts`) and is canonical: no leading or trailing
+ * `/`, no empty, `.` or `..` segment; `''` is the root and occurs in `list` alone.
+ */
+export interface FileClient extends Client {
+  /** Entries below `path` in path order (by UTF-8 bytes of the full path). */
+  list(path: string, options: ClientListOptions, signal: AbortSignal): Promise<FilePage>;
+  /** @throws ConnectorError `not_found`. */
+  stat(path: string, signal: AbortSignal): Promise<FileInfo>;
+  /** The whole file, or the range, in memory. */
+  readBytes(path: string, range: ByteRange | undefined, signal: AbortSignal): Promise<Uint8Array>;
+  /** The file as a stream; the caller consumes or ends the body, and either frees what it holds. */
+  readStream(path: string, range: ByteRange | undefined, signal: AbortSignal): Promise<OpenedFile>;
+  /** Whole or not at all, durable when it resolves. @throws ConnectorError `already_exists` under `ifNoneMatch`. */
+  write(
+    path: string,
+    content: Uint8Array | AsyncIterable<Uint8Array>,
+    options: ClientWriteOptions,
+    signal: AbortSignal,
+  ): Promise<WriteResult>;
+  /** False where there was none. */
+  delete(path: string, signal: AbortSignal): Promise<boolean>;
+  copy?(from: string, to: string, signal: AbortSignal): Promise<WriteResult>;
+  move?(from: string, to: string, signal: AbortSignal): Promise<WriteResult>;
+  presign?(path: string, options: PresignOptions, signal: AbortSignal): Promise<string>;
+}
+
+export type FileDriver<Options extends z.ZodObject = z.ZodObject> = Driver<
+  'file',
+  FileCapabilities,
+  Options,
+  FileClient,
+  OpenContext
+>;
+
+/** A file driver, with the type of its options carried into `open`. */
+export function defineFileDriver<Options extends z.ZodObject>(
+  driver: FileDriver<Options>,
+): FileDriver<Options> {
+  return Object.freeze(driver);
+}

@@ -1,0 +1,81 @@
+import type { z } from 'zod';
+import type { Client, Driver, OpenContext } from '../../contract/driver.ts';
+
+export type JsonValue =
+  string | number | boolean | null | readonly JsonValue[] | { readonly [key: string]: JsonValue };
+
+export type FunctionInfo = {
+  readonly name: string;
+  readonly runtime?: string;
+  readonly memoryMb?: number;
+  readonly timeoutSeconds?: number;
+  readonly lastModified?: Date;
+  readonly description?: string;
+};
+
+/** What a function threw, as data. */
+export type FunctionFailure = { readonly name: string; readonly message: string; readonly stack?: string };
+
+/** How one run ended. A function that threw has `failed`; that is an answer, not an error of the connector. */
+export type InvocationOutcome = {
+  readonly status: 'completed' | 'failed';
+  readonly result?: JsonValue;
+  readonly error?: FunctionFailure;
+  readonly logs?: string;
+  readonly durationMs?: number;
+};
+
+export type ClientInvocation = {
+  /** Our id of the invocation, the same for each attempt, handed to the function so that it can be idempotent. */
+  readonly requestId: string;
+  /** The function's own time limit, in milliseconds. */
+  readonly timeoutMs: number;
+};
+
+/** The source of a function: one module's text, or a file or folder of the host (administrators and libraries only). */
+export type FunctionSource =
+  { readonly code: string; readonly filename?: string } | { readonly path: string };
+
+export type ServerlessCapabilities = {
+  readonly deploy: boolean;
+  readonly limits: {
+    /** Bytes of the payload, and of the result, as JSON. */
+    readonly payloadBytes: number;
+    readonly timeoutSeconds: number;
+  };
+};
+
+export interface ServerlessClient extends Client {
+  /**
+   * Runs a function once.
+   *
+   * @throws ConnectorError `not_found` for an unknown function, `timeout` when its time is over, `payload_too_large`
+   *   when its result is over the limit.
+   */
+  invoke(
+    name: string,
+    payload: JsonValue,
+    invocation: ClientInvocation,
+    signal: AbortSignal,
+  ): Promise<InvocationOutcome>;
+  listFunctions(signal: AbortSignal): Promise<readonly FunctionInfo[]>;
+  /** Replaces the function as a whole, or leaves the old one. @throws ConnectorError `invalid_argument` when it does not build. */
+  deploy?(name: string, source: FunctionSource, signal: AbortSignal): Promise<FunctionInfo>;
+  /** False where there was none. */
+  remove?(name: string, signal: AbortSignal): Promise<boolean>;
+}
+
+export type ServerlessDriver<Options extends z.ZodObject = z.ZodObject> = Driver<
+  'serverless',
+  ServerlessCapabilities,
+  Options,
+  ServerlessClient,
+  OpenContext
+>;
+
+/** A serverless driver, with the type of its options carried into `open`. */
+export function defineServerlessDriver<Options extends z.ZodObject>(
+  driver: ServerlessDriver<Options>,
+): ServerlessDriver<Options> {
+  return Object.freeze(driver);
+}

@@ -1,0 +1,121 @@
+import type { z } from 'zod';
+import type { Client, Driver, OpenContext } from '../../contract/driver.ts';
+import type { ErrorCode } from '../../errors/codes.ts';
+
+export type DistanceMetric = 'cosine' | 'euclidean' | 'dot';
+
+/** JSON as metadata may hold it: nested objects, and arrays of strings or numbers. */
+export type MetadataValue = string | number | boolean | null | readonly (string | number)[] | Metadata;
+export type Metadata = { readonly [key: string]: MetadataValue };
+
+export type VectorRecord = {
+  /** 1 to 512 characters. */
+  readonly id: string;
+  /** Exactly `vectorDimension` finite numbers. */
+  readonly values: readonly number[] | Float32Array;
+  readonly metadata?: Metadata;
+  readonly text?: string;
+};
+
+/** The portable filter language of SPEC 6, as parsed by `filter.ts`. */
+export type Filter = { readonly [key: string]: unknown };
+
+/** The operators by bare name, as capabilities declare them. */
+export type FilterOperator =
+  | 'eq'
+  | 'ne'
+  | 'gt'
+  | 'gte'
+  | 'lt'
+  | 'lte'
+  | 'in'
+  | 'nin'
+  | 'exists'
+  | 'contains'
+  | 'containsAny'
+  | 'containsAll'
+  | 'and'
+  | 'or'
+  | 'not';
+
+export type VectorCapabilities = {
+  readonly metrics: readonly DistanceMetric[];
+  readonly filter: readonly FilterOperator[];
+  readonly deleteByFilter: boolean;
+  readonly countByFilter: boolean;
+  /** Longest time until an acknowledged write is seen by a search, in milliseconds; 0 means at once. */
+  readonly visibleAfterMs: number;
+  readonly limits: {
+    readonly dimension: number;
+    /** Records in one upsert that the client is given; the connector cuts larger ones. */
+    readonly upsertBatch: number;
+    readonly topK: number;
+  };
+};
+
+export type VectorOpenContext = OpenContext & { readonly dimension: number; readonly metric: DistanceMetric };
+
+export type UpsertError = {
+  readonly index: number;
+  readonly id: string;
+  readonly code: ErrorCode;
+  readonly message: string;
+};
+
+export type ClientMatch = {
+  readonly id: string;
+  /** The cosine, the true euclidean distance or the dot product, whatever the backend calls it. */
+  readonly rawScore: number;
+  readonly metadata?: Metadata;
+  readonly text?: string;
+  readonly values?: readonly number[];
+};
+
+export type ClientQuery = {
+  readonly topK: number;
+  readonly filter?: Filter | undefined;
+  readonly includeValues: boolean;
+  readonly includeMetadata: boolean;
+};
+
+export type DeleteSelector =
+  { readonly ids: readonly string[] } | { readonly filter: Filter } | { readonly all: true };
+
+export type StoredVector = {
+  readonly id: string;
+  readonly values: readonly number[];
+  readonly metadata?: Metadata;
+  readonly text?: string;
+};
+
+/** One method per operation. The connector has validated every argument and checked it against the capabilities. */
+export interface VectorClient extends Client {
+  /** Writes one batch durably; the answer names the records that were refused. The last of equal ids wins. */
+  upsert(records: readonly VectorRecord[], signal: AbortSignal): Promise<readonly UpsertError[]>;
+  /** The nearest records, best first. */
+  search(
+    vector: readonly number[] | Float32Array,
+    query: ClientQuery,
+    signal: AbortSignal,
+  ): Promise<readonly ClientMatch[]>;
+  /** The number of records removed. */
+  delete(selector: DeleteSelector, signal: AbortSignal): Promise<number>;
+  /** The records that exist, in the order of `ids`. */
+  fetch(ids: readonly string[], signal: AbortSignal): Promise<readonly StoredVector[]>;
+  count(filter: Filter | undefined, signal: AbortSignal): Promise<number>;
+}
+
+export type VectorDriver<Options extends z.ZodObject = z.ZodObject> = Driver<
+  'vector',
+  VectorCapabilities,
+  Options,
+  VectorClient,
+  VectorOpenContext
+>;
+
+/** A vector driver, with the type of its options carried into `open`. */
+export function defineVectorDriver<Options extends z.ZodObject>(
+  driver: VectorDriver<Options>,
+): VectorDriver<Options> {
+  return Object.freeze(driver);
+}

@@ -1,0 +1,17 @@
+/** Everything that a driver's author imports. */
+export { systemClock, sleep, type Clock } from './contract/clock.ts';
+export type { Client, Log, Note, OpenContext, Progress } from './contract/driver.ts';
+export { adminOnly, secret } from './contract/options.ts';
+export { loadPeer } from './contract/peers.ts';
+export { parseWith } from './contract/validate.ts';
+export { ERROR_CODES, type ErrorCode } from './errors/codes.ts';
+export {
+  asConnectorError,
+  ConnectorError,
+  invalidField,
+  isConnectorError,
+  type FieldIssue,
+} from './errors/error.ts';
+export * from './connectors/vector/driver.ts';
+export * from './connectors/file/driver.ts';
+export * from './connectors/serverless/driver.ts';

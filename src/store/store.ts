@@ -1,0 +1,112 @@
+import type { ConnectorActivity, ConnectorRecord } from '../connectors/base.ts';
+import type { ConnectorStatus, ConnectorType } from '../connectors/kinds.ts';
+import type { InvocationEnd, InvocationRecord } from '../connectors/serverless/invocations.ts';
+
+/** One sealed credential. `sealed` is opaque text that names the key it was sealed with. */
+export type SealedSecret = { readonly field: string; readonly keyId: string; readonly sealed: string };
+
+export type StoredConnector = { readonly record: ConnectorRecord; readonly activity: ConnectorActivity };
+export type NewConnector = StoredConnector & { readonly secrets: readonly SealedSecret[] };
+
+export type ListFilter = {
+  /** Absent: all tenants, for administrators. */
+  readonly tenantId?: string | undefined;
+  readonly connectorType?: ConnectorType | undefined;
+  readonly status?: ConnectorStatus | undefined;
+  readonly limit: number;
+  readonly offset: number;
+};
+
+export type StoreStatistics = {
+  readonly byType: Readonly<Partial<Record<ConnectorType, number>>>;
+  readonly byStatus: Readonly<Partial<Record<ConnectorStatus, number>>>;
+  readonly totalConnections: number;
+  readonly totalErrors: number;
+};
+
+export type Role = 'admin' | 'operator' | 'reader';
+
+/** An API key as it is kept: its hash, never itself. `tenantId` null is an administrator of all tenants. */
+export type ApiKeyRecord = {
+  readonly keyId: string;
+  readonly tenantId: string | null;
+  readonly role: Role;
+  readonly label: string;
+  /** SHA-256 of the key, in hex. */
+  readonly hash: string;
+  readonly createdAt: Date;
+  readonly revokedAt: Date | null;
+};
+
+/** Activity of one connector since it was last stored, written in batches. */
+export type ActivityChange = {
+  readonly tenantId: string;
+  readonly connectorId: string;
+  readonly activity: ConnectorActivity;
+};
+
+/**
+ * Where the registry keeps connectors, secrets, keys and invocations.
+ *
+ * Every write is durable when it resolves, and whole or absent after a crash. Every method that touches a tenant's
+ * things takes the tenant; there is no way to name another's. `tenantId: null` where it is allowed means any tenant,
+ * and only an administrator's code path passes it.
+ */
+export interface Store {
+  /** All in one transaction. @throws ConnectorError `already_exists` naming the first name or id taken; then nothing is stored. */
+  insertConnectors(connectors: readonly NewConnector[]): Promise<void>;
+  getConnector(tenantId: string | null, connectorId: string): Promise<StoredConnector | undefined>;
+  getConnectorByName(tenantId: string, name: string): Promise<StoredConnector | undefined>;
+  /** Sorted by name, then id. */
+  listConnectors(filter: ListFilter): Promise<readonly StoredConnector[]>;
+  /**
+   * Replaces the record where its stored version is `record.version - 1`, and the secrets where some are given.
+   * False where there is no such row. @throws ConnectorError `conflict` when the version is another, `already_exists` when the name is taken.
+   */
+  updateConnector(
+    record: ConnectorRecord,
+    activity: ConnectorActivity,
+    secrets: readonly SealedSecret[] | undefined,
+  ): Promise<boolean>;
+  /** Removes the connector with its secrets and invocations. False where there was none. */
+  deleteConnector(tenantId: string, connectorId: string): Promise<boolean>;
+  /** Removes everything of a tenant but its API keys; the ids of the connectors removed. */
+  clearTenant(tenantId: string): Promise<readonly string[]>;
+  /** Tenants that have a connector, sorted. */
+  listTenants(): Promise<readonly string[]>;
+  getSecrets(tenantId: string, connectorId: string): Promise<readonly SealedSecret[]>;
+  /** Ids of the master keys that stored secrets are sealed with. */
+  listKeyIdsInUse(): Promise<readonly string[]>;
+  /** One transaction; rows that are gone meanwhile are skipped. */
+  saveActivity(changes: readonly ActivityChange[]): Promise<void>;
+  statistics(tenantId: string | null): Promise<StoreStatistics>;
+
+  insertKey(key: ApiKeyRecord): Promise<void>;
+  /** The key that is not revoked and has this hash. */
+  findKeyByHash(hash: string): Promise<ApiKeyRecord | undefined>;
+  listKeys(tenantId: string | null): Promise<readonly ApiKeyRecord[]>;
+  /** False where there was none, or it was revoked before. */
+  revokeKey(tenantId: string | null, keyId: string, at: Date): Promise<boolean>;
+
+  /** See `InvocationLog.add`. */
+  addInvocation(invocation: InvocationRecord): Promise<InvocationRecord>;
+  markInvocationRunning(tenantId: string, requestId: string): Promise<void>;
+  endInvocation(tenantId: string, requestId: string, end: InvocationEnd): Promise<void>;
+  getInvocation(
+    tenantId: string,
+    connectorId: string,
+    requestId: string,
+  ): Promise<InvocationRecord | undefined>;
+  /** Invocations that are queued or running, oldest first: what a restart must take up. */
+  unfinishedInvocations(): Promise<readonly InvocationRecord[]>;
+  /** Removes what expired before `at`; the number removed. */
+  removeExpiredInvocations(at: Date): Promise<number>;
+
+  /** A small fact about the whole store by name, such as the check value of the master key. */
+  getFact(name: string): Promise<string | undefined>;
+  setFact(name: string, value: string): Promise<void>;
+
+  /** Proves that the store answers. */
+  ping(): Promise<void>;
+  close(): Promise<void>;
+}

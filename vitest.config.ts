@@ -1,0 +1,10 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    include: ['src/**/*.test.ts', 'test/**/*.test.ts', 'examples/**/*.test.ts'],
+    testTimeout: 30_000,
+    // Two workers: the suites start real engines and child processes, and the smallest supported machine has two cores.
+    maxWorkers: 2,
+  },
+});
