@@ -3,6 +3,7 @@ export { systemClock, sleep, type Clock } from './contract/clock.ts';
 export type { Client, Log, Note, OpenContext, Progress } from './contract/driver.ts';
 export { adminOnly, secret } from './contract/options.ts';
 export { loadPeer } from './contract/peers.ts';
+export { parseRetryAfter } from './contract/retry-after.ts';
 export { parseWith } from './contract/validate.ts';
 export { ERROR_CODES, type ErrorCode } from './errors/codes.ts';
 export {
