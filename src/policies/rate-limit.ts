@@ -1,0 +1,66 @@
+import type { RateLimiterMemory } from 'rate-limiter-flexible';
+import { ConnectorError } from '../errors/error.ts';
+import type { Policy } from './pipeline.ts';
+
+export type RateLimitOptions = {
+  /** Whose slots are counted: the tenant and the connector. */
+  readonly key: string;
+  /** Attempts allowed in each window. */
+  readonly requests: number;
+  readonly windowMs: number;
+};
+
+/**
+ * Counts of attempts by key, each forgotten when its window ends.
+ *
+ * They outlive the policies that draw on them: a connector that is closed while idle and opened again has no new slots.
+ * The timers behind them never keep the process alive.
+ */
+export interface RateLimitCounters {
+  /** Counts one attempt: how many there were in this window, and milliseconds until it ends. */
+  count(key: string, windowMs: number): Promise<{ readonly attempts: number; readonly leftMs: number }>;
+}
+
+/** Counters in the memory of this process. */
+export function memoryCounters(): RateLimitCounters {
+  let loading: Promise<RateLimiterMemory> | undefined;
+  return {
+    async count(key, windowMs) {
+      loading ??= loadLimiter();
+      const limiter = await loading;
+      const { consumedPoints, msBeforeNext } = await limiter.consume(key, 1, {
+        customDuration: windowMs / 1000,
+      });
+      // The limiter reads the wall clock, and one that is set back must not lengthen a window.
+      return { attempts: consumedPoints, leftMs: Math.min(msBeforeNext, windowMs) };
+    },
+  };
+}
+
+/**
+ * Lets `requests` attempts through in each window of `windowMs`.
+ *
+ * @throws ConnectorError `rate_limited`, whose `retryAfterMs` is the end of the window, before the backend is asked.
+ */
+export function rateLimit(
+  { key, requests, windowMs }: RateLimitOptions,
+  counters: RateLimitCounters = memoryCounters(),
+): Policy {
+  return (next) => async (call) => {
+    const { attempts, leftMs } = await counters.count(key, windowMs);
+    if (attempts > requests) {
+      throw new ConnectorError('rate_limited', `more than ${requests} attempts within ${windowMs} ms`, {
+        retryAfterMs: Math.ceil(leftMs),
+        details: { requests, windowMs },
+      });
+    }
+    return next(call);
+  };
+}
+
+// On first use, because the package holds every store it knows and takes 24 ms to import.
+async function loadLimiter(): Promise<RateLimiterMemory> {
+  const { RateLimiterMemory } = await import('rate-limiter-flexible');
+  // The limit differs by connector and is compared here; the counts are what the package keeps.
+  return new RateLimiterMemory({ points: Number.MAX_SAFE_INTEGER, duration: 1 });
+}
