@@ -14,5 +14,15 @@ export {
   type FieldIssue,
 } from './errors/error.ts';
 export * from './connectors/vector/driver.ts';
+export {
+  evaluate,
+  fieldsOf,
+  matches,
+  parseFilter,
+  valueAt,
+  type FilterNode,
+  type Scalar,
+} from './connectors/vector/filter.ts';
+export { nearer } from './connectors/vector/score.ts';
 export * from './connectors/file/driver.ts';
 export * from './connectors/serverless/driver.ts';
