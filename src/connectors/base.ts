@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { asConnectorError, type ConnectorError, isConnectorError } from '../errors/error.ts';
 import type { ErrorCode } from '../errors/codes.ts';
 import { NEVER, type Call, type Policy } from '../policies/pipeline.ts';
@@ -34,6 +35,10 @@ export type ConnectorActivity = {
   readonly connectionCount: number;
   readonly errorCount: number;
 };
+
+/** What a new connector is made from; what is absent gets the usual value, the id a random one. */
+export type ConnectorInit = Pick<ConnectorRecord, 'tenantId' | 'name' | 'connectorType' | 'provider'> &
+  Partial<ConnectorRecord>;
 
 export const NO_ACTIVITY: ConnectorActivity = {
   status: 'registered',
@@ -80,8 +85,22 @@ export abstract class BaseConnector {
   #activity: ConnectorActivity;
   #host: ConnectorHost = ALONE;
 
-  constructor(record: ConnectorRecord, activity: ConnectorActivity = NO_ACTIVITY) {
-    this.#record = record;
+  constructor(init: ConnectorInit, activity: ConnectorActivity = NO_ACTIVITY) {
+    const createdAt = init.createdAt ?? new Date();
+    this.#record = Object.freeze({
+      connectorId: init.connectorId ?? randomUUID(),
+      tenantId: init.tenantId,
+      name: init.name,
+      connectorType: init.connectorType,
+      provider: init.provider,
+      config: init.config ?? new ConnectorConfig(),
+      settings: init.settings ?? {},
+      capabilities: init.capabilities ?? [],
+      metadata: init.metadata ?? {},
+      version: init.version ?? 1,
+      createdAt,
+      updatedAt: init.updatedAt ?? createdAt,
+    });
     this.#activity = activity;
   }
 

@@ -1,0 +1,58 @@
+import type { BaseConnector } from '../connectors/base.ts';
+
+/**
+ * The connector objects of this process: one object for one id, however often it is asked for.
+ *
+ * The most recently used are kept; any other lives as long as somebody holds it. Two generations stand in for a list
+ * ordered by use, because reordering such a list on each hit costs more than the rest of `get`.
+ */
+export class Instances {
+  readonly #generationSize: number;
+  readonly #held = new Map<string, WeakRef<BaseConnector>>();
+  readonly #collected = new FinalizationRegistry<string>((id) => {
+    if (this.#held.get(id)?.deref() === undefined) this.#held.delete(id);
+  });
+  #young = new Map<string, BaseConnector>();
+  #old = new Map<string, BaseConnector>();
+
+  /** @param capacity objects that are kept at most although nobody else holds them. */
+  constructor(capacity: number) {
+    this.#generationSize = Math.max(1, capacity >> 1);
+  }
+
+  get(id: string): BaseConnector | undefined {
+    const young = this.#young.get(id);
+    if (young) return young;
+    const found = this.#old.get(id) ?? this.#held.get(id)?.deref();
+    if (found) this.#keep(id, found);
+    return found;
+  }
+
+  add(id: string, connector: BaseConnector): void {
+    this.#held.set(id, new WeakRef(connector));
+    this.#collected.register(connector, id);
+    this.#keep(id, connector);
+  }
+
+  delete(id: string): void {
+    this.#young.delete(id);
+    this.#old.delete(id);
+    this.#held.delete(id);
+  }
+
+  /** Every object that is still alive. */
+  *values(): Iterable<BaseConnector> {
+    for (const reference of this.#held.values()) {
+      const connector = reference.deref();
+      if (connector) yield connector;
+    }
+  }
+
+  #keep(id: string, connector: BaseConnector): void {
+    if (this.#young.size >= this.#generationSize) {
+      this.#old = this.#young;
+      this.#young = new Map();
+    }
+    this.#young.set(id, connector);
+  }
+}

@@ -1,0 +1,79 @@
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import type { Clock } from '../contract/clock.ts';
+import { ConnectorError, invalidField } from '../errors/error.ts';
+import type { ApiKeyRecord, Role, Store } from '../store/store.ts';
+
+const REMEMBERED_KEYS = 1_000;
+
+export type NewApiKey = {
+  /** Null makes a key for all tenants, which only an administrator may be. */
+  readonly tenantId: string | null;
+  readonly role: Role;
+  /** What the key is for, in the words of whoever made it. */
+  readonly label?: string;
+};
+
+/** API keys: made once, shown once, kept as a hash. */
+export class ApiKeys {
+  readonly #store: Store;
+  readonly #clock: Clock;
+  /** Keys that were found lately, by hash; forgotten as soon as any key is revoked. */
+  readonly #found = new Map<string, ApiKeyRecord>();
+  #revocations = 0;
+
+  constructor(store: Store, clock: Clock) {
+    this.#store = store;
+    this.#clock = clock;
+  }
+
+  /** A new key: `key` is shown this once, and only its hash is stored. @throws ConnectorError `invalid_argument`. */
+  async create({
+    tenantId,
+    role,
+    label = '',
+  }: NewApiKey): Promise<{ readonly key: string; readonly record: ApiKeyRecord }> {
+    if (tenantId === null && role !== 'admin')
+      throw invalidField('tenant_id', 'is needed for a key that is not an administrator');
+    const keyId = randomBytes(6).toString('hex');
+    const key = `crk_${keyId}_${randomBytes(32).toString('base64url')}`;
+    const createdAt = new Date(this.#clock.now());
+    const record = { keyId, tenantId, role, label, hash: hashOf(key), createdAt, revokedAt: null };
+    await this.#store.insertKey(record);
+    return { key, record };
+  }
+
+  /** @throws ConnectorError `unauthenticated` for a key that is unknown or revoked; both read the same. */
+  async verify(key: string): Promise<ApiKeyRecord> {
+    const hash = hashOf(key);
+    const revocations = this.#revocations;
+    const record = this.#found.get(hash) ?? (await this.#store.findKeyByHash(hash));
+    // The lookup is by a hash, so its timing says nothing of the key; the comparison guards against a lax index.
+    if (!record || !timingSafeEqual(Buffer.from(record.hash, 'hex'), Buffer.from(hash, 'hex'))) {
+      throw new ConnectorError(
+        'unauthenticated',
+        'the API key is not valid; make one with: connectors keys create',
+      );
+    }
+    if (this.#found.size >= REMEMBERED_KEYS) this.#found.clear();
+    // A key that was revoked while it was looked up must not be remembered.
+    if (revocations === this.#revocations) this.#found.set(hash, record);
+    return record;
+  }
+
+  /** Keys of a tenant, or of all for `null`; the newest last. */
+  list(tenantId: string | null): Promise<readonly ApiKeyRecord[]> {
+    return this.#store.listKeys(tenantId);
+  }
+
+  /** Ends a key at once; false where there was none. */
+  async revoke(tenantId: string | null, keyId: string): Promise<boolean> {
+    const revoked = await this.#store.revokeKey(tenantId, keyId, new Date(this.#clock.now()));
+    this.#revocations += 1;
+    this.#found.clear();
+    return revoked;
+  }
+}
+
+function hashOf(key: string): string {
+  return createHash('sha256').update(key).digest('hex');
+}

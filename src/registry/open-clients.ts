@@ -1,0 +1,202 @@
+import type { Clock } from '../contract/clock.ts';
+import type { Client, Log } from '../contract/driver.ts';
+import { ConnectorError } from '../errors/error.ts';
+
+type Entry = {
+  readonly key: string;
+  readonly opening: Promise<Client>;
+  client: Client | undefined;
+  users: number;
+  idleSinceMs: number;
+  /** Set when the client must go: no new caller gets it, and the last one to leave closes it. */
+  closing: { readonly done: Promise<void>; readonly finish: () => void } | undefined;
+  closed: boolean;
+};
+
+/** A client in use; `release` it exactly once. */
+export type Lease<C> = { readonly client: C; release(): void };
+
+export type OpenClientsOptions = {
+  readonly clock: Clock;
+  readonly log: Log;
+  /** A client that nobody used for so long is closed. */
+  readonly idleCloseMs: number;
+  /** Clients open at once, at most; beyond it the least recently used idle one is closed. */
+  readonly maxOpen: number;
+  /** How long a client that must go waits for its callers. */
+  readonly graceMs: number;
+};
+
+/**
+ * The open clients of a process: one for each connector, opened once however many callers wait, closed when idle.
+ */
+export class OpenClients {
+  readonly #options: OpenClientsOptions;
+  /** In order of use: the first is the least recently used. */
+  readonly #entries = new Map<string, Entry>();
+  /** Clients on their way out: a connector has one client at a time, so the next one waits for them. */
+  readonly #leaving = new Map<string, Promise<void>>();
+  #cancelSweep: (() => void) | undefined;
+
+  constructor(options: OpenClientsOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  isOpen(key: string): boolean {
+    return this.#entries.get(key)?.client !== undefined;
+  }
+
+  /**
+   * The client of `key`, opened by `open` where it is not open yet.
+   *
+   * @throws ConnectorError `unavailable` when as many clients as allowed are open and all are in use; what `open` threw.
+   */
+  async lease<C extends Client>(key: string, open: () => Promise<C>): Promise<Lease<C>> {
+    const entry = this.#entries.get(key) ?? this.#start(key, open);
+    entry.users += 1;
+    try {
+      // One key has one kind of client, so what was opened for it is a C.
+      const client = (entry.client ?? (await entry.opening)) as C;
+      return { client, release: once(() => this.#leave(entry)) };
+    } catch (error) {
+      this.#leave(entry);
+      throw error;
+    }
+  }
+
+  /** Keeps the open client of `key` in use beyond a lease; the answer lets go of it. Call it while holding a lease. */
+  hold(key: string): () => void {
+    const entry = this.#entries.get(key);
+    if (!entry) return () => {};
+    entry.users += 1;
+    return once(() => this.#leave(entry));
+  }
+
+  /** Closes the client of `key` when its callers have left, or under them after the grace; resolves then. */
+  close(key: string): Promise<void> {
+    const entry = this.#entries.get(key);
+    return entry ? this.#closeEach([entry]) : Promise.resolve();
+  }
+
+  /** Closes every client in the same way. */
+  async closeAll(): Promise<void> {
+    this.#cancelSweep?.();
+    this.#cancelSweep = undefined;
+    await this.#closeEach([...this.#entries.values()]);
+    await Promise.all(this.#leaving.values());
+  }
+
+  async #closeEach(entries: readonly Entry[]): Promise<void> {
+    const all = Promise.all(entries.map((entry) => this.#retire(entry)));
+    const cancel = this.#options.clock.after(this.#options.graceMs, () => {
+      for (const entry of entries) this.#finish(entry);
+    });
+    await all.finally(cancel);
+  }
+
+  #start(key: string, open: () => Promise<Client>): Entry {
+    if (this.#entries.size >= this.#options.maxOpen) this.#makeRoom();
+    const leaving = this.#leaving.get(key);
+    const opening = leaving ? leaving.then(open) : open();
+    const entry: Entry = {
+      key,
+      opening,
+      client: undefined,
+      users: 0,
+      idleSinceMs: 0,
+      closing: undefined,
+      closed: false,
+    };
+    this.#entries.set(key, entry);
+    opening.then(
+      (client) => {
+        entry.client = client;
+      },
+      () => this.#drop(entry),
+    );
+    this.#scheduleSweep();
+    return entry;
+  }
+
+  #makeRoom(): void {
+    for (const entry of this.#entries.values()) {
+      if (entry.users > 0) continue;
+      void this.#retire(entry);
+      return;
+    }
+    const { maxOpen } = this.#options;
+    throw new ConnectorError('unavailable', `all ${maxOpen} clients that may be open at once are in use`, {
+      details: { maxOpen },
+      retryAfterMs: 1_000,
+    });
+  }
+
+  #leave(entry: Entry): void {
+    entry.users -= 1;
+    if (entry.users > 0) return;
+    entry.idleSinceMs = this.#options.clock.monotonicMs();
+    if (entry.closing) this.#finish(entry);
+    else if (this.#entries.get(entry.key) === entry) {
+      this.#entries.delete(entry.key);
+      this.#entries.set(entry.key, entry);
+    }
+  }
+
+  #retire(entry: Entry): Promise<void> {
+    this.#drop(entry);
+    if (!entry.closing) {
+      const { promise: done, resolve: finish } = Promise.withResolvers<void>();
+      entry.closing = { done, finish };
+      this.#leaving.set(entry.key, done);
+      if (entry.users === 0) this.#finish(entry);
+    }
+    return entry.closing.done;
+  }
+
+  #finish(entry: Entry): void {
+    if (entry.closed) return;
+    entry.closed = true;
+    const { closing } = entry;
+    const shut = async () => {
+      const client = await entry.opening.catch(() => undefined);
+      await client?.close();
+    };
+    shut()
+      .catch((error: unknown) =>
+        this.#options.log.warn('a client did not close cleanly', { error: String(error) }),
+      )
+      .finally(() => {
+        if (closing && this.#leaving.get(entry.key) === closing.done) this.#leaving.delete(entry.key);
+        closing?.finish();
+      });
+  }
+
+  #drop(entry: Entry): void {
+    if (this.#entries.get(entry.key) === entry) this.#entries.delete(entry.key);
+  }
+
+  #scheduleSweep(): void {
+    const { clock, idleCloseMs } = this.#options;
+    this.#cancelSweep ??= clock.inBackground(Math.max(1, idleCloseMs / 4), () => {
+      this.#cancelSweep = undefined;
+      const before = clock.monotonicMs() - idleCloseMs;
+      for (const entry of [...this.#entries.values()]) {
+        if (entry.users === 0 && entry.client && entry.idleSinceMs <= before) void this.#retire(entry);
+      }
+      if (this.#entries.size > 0) this.#scheduleSweep();
+    });
+  }
+}
+
+function once(task: () => void): () => void {
+  let done = false;
+  return () => {
+    if (done) return;
+    done = true;
+    task();
+  };
+}

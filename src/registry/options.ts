@@ -1,0 +1,152 @@
+import type { ConnectorRecord } from '../connectors/base.ts';
+import { type ConnectorConfig, type Credentials, MASK } from '../connectors/config.ts';
+import { parseWith } from '../contract/validate.ts';
+import { ConnectorError, type FieldIssue, invalidField } from '../errors/error.ts';
+import { resolveReference } from '../secrets/references.ts';
+import type { SealedSecret } from '../store/store.ts';
+import type { LoadedDriver } from './catalog.ts';
+import type { Parts } from './parts.ts';
+
+type Plain = Readonly<Record<string, string>>;
+type Where = Pick<ConnectorRecord, 'tenantId' | 'connectorId'>;
+
+/** A reference is sealed as this prefix and its JSON, so that a stored value is never mistaken for one. */
+const REFERENCE = 'ref:';
+const VALUE = 'val:';
+
+/**
+ * The configuration with every secret among its credentials, wherever the caller put it.
+ *
+ * @throws ConnectorError `invalid_argument` for a credential that the driver does not know; `permission_denied` for a
+ *   reference or an option that only an administrator may set.
+ */
+export function sortSecrets(
+  config: ConnectorConfig,
+  loaded: LoadedDriver,
+  { admin }: { readonly admin: boolean },
+): ConnectorConfig {
+  const credentials: Record<string, Credentials[string]> = { ...config.credentials };
+  let { options } = config;
+  for (const path of loaded.secretPaths) {
+    const found = valueAt(options, path.split('.'));
+    if (found === undefined) continue;
+    if (typeof found !== 'string') throw invalidField(`config.options.${path}`, 'is a string');
+    credentials[path] = found;
+    options = without(options, path.split('.'));
+  }
+  const issues: FieldIssue[] = Object.keys(credentials)
+    .filter((name) => !loaded.secretPaths.includes(name))
+    .map((name) => ({ path: `config.credentials.${name}`, message: knownCredentials(loaded) }));
+  if (issues[0])
+    throw new ConnectorError('invalid_argument', `${issues[0].path} ${issues[0].message}`, { issues });
+  if (!admin) refuseAdminOnly(credentials, options, loaded);
+  return config.with({ credentials, options });
+}
+
+/**
+ * The driver's options as its schema reads them, credentials and endpoint among them.
+ *
+ * @throws ConnectorError `invalid_argument` with the path of each bad field.
+ */
+export function driverOptions(loaded: LoadedDriver, config: ConnectorConfig, credentials: Plain): never {
+  let merged: Readonly<Record<string, unknown>> = config.options;
+  for (const [name, value] of Object.entries(credentials)) merged = withValue(merged, name.split('.'), value);
+  if (config.endpoint !== undefined) merged = { ...merged, endpoint: config.endpoint };
+  // The value has the type of this driver's schema, which nobody but the driver's own `open` knows.
+  return parseWith(loaded.driver.options, merged, 'config.options') as never;
+}
+
+/** Every credential sealed for its connector. A masked value keeps what `kept` holds for the field. */
+export function sealCredentials(
+  credentials: Credentials,
+  where: Where,
+  { cipher }: Pick<Parts, 'cipher'>,
+  kept: readonly SealedSecret[] = [],
+): readonly SealedSecret[] {
+  return Object.entries(credentials).map(([field, value]) => {
+    if (value === MASK) {
+      const stored = kept.find((secret) => secret.field === field);
+      if (stored) return stored;
+      throw invalidField(`config.credentials.${field}`, 'is *** but no value is stored for it');
+    }
+    const text = typeof value === 'string' ? VALUE + value : REFERENCE + JSON.stringify(value);
+    return { field, ...cipher.seal(text, { ...where, field }) };
+  });
+}
+
+/**
+ * The credentials in clear, read from the store and from where references point.
+ *
+ * @throws ConnectorError `internal` when a value was altered or its master key is missing, `invalid_state` when a
+ *   reference cannot be resolved.
+ */
+export async function unsealCredentials(
+  where: Where,
+  parts: Pick<Parts, 'store' | 'cipher' | 'env'>,
+): Promise<Plain> {
+  const sealed = await parts.store.getSecrets(where.tenantId, where.connectorId);
+  return openCredentials(sealed, where, parts);
+}
+
+/** The same for sealed values at hand. */
+export async function openCredentials(
+  sealed: readonly SealedSecret[],
+  where: Where,
+  { cipher, env }: Pick<Parts, 'cipher' | 'env'>,
+): Promise<Plain> {
+  const opened = await Promise.all(
+    sealed.map(async ({ field, sealed: text }) => {
+      const plain = cipher.open(text, { ...where, field });
+      if (plain.startsWith(VALUE)) return [field, plain.slice(VALUE.length)] as const;
+      return [field, await resolveReference(JSON.parse(plain.slice(REFERENCE.length)), { env })] as const;
+    }),
+  );
+  return Object.fromEntries(opened);
+}
+
+function refuseAdminOnly(
+  credentials: Credentials,
+  options: Readonly<Record<string, unknown>>,
+  loaded: LoadedDriver,
+): void {
+  const reference = Object.entries(credentials).find(([, value]) => typeof value !== 'string');
+  const option = loaded.adminPaths.find((path) => valueAt(options, path.split('.')) !== undefined);
+  const path = reference ? `config.credentials.${reference[0]}` : option && `config.options.${option}`;
+  if (!path) return;
+  const what = reference ? 'a reference to where a credential is kept' : 'this option';
+  throw new ConnectorError('permission_denied', `${path}: only an administrator may set ${what}`, {
+    issues: [{ path, message: 'is for administrators alone' }],
+  });
+}
+
+function knownCredentials({ secretPaths, driver }: LoadedDriver): string {
+  const known = secretPaths.length > 0 ? `it knows ${secretPaths.join(', ')}` : 'it takes none';
+  return `is not a credential of ${driver.kind}/${driver.id}; ${known}`;
+}
+
+function valueAt(options: unknown, [key, ...rest]: readonly string[]): unknown {
+  if (key === undefined) return options;
+  if (typeof options !== 'object' || options === null || !Object.hasOwn(options, key)) return undefined;
+  return valueAt((options as Readonly<Record<string, unknown>>)[key], rest);
+}
+
+function withValue(
+  options: unknown,
+  [key, ...rest]: readonly string[],
+  value: string,
+): Readonly<Record<string, unknown>> {
+  const base = (typeof options === 'object' ? options : {}) as Readonly<Record<string, unknown>>;
+  if (key === undefined) return base;
+  return { ...base, [key]: rest.length === 0 ? value : withValue(base[key] ?? {}, rest, value) };
+}
+
+function without(
+  options: Readonly<Record<string, unknown>>,
+  [key, ...rest]: readonly string[],
+): Readonly<Record<string, unknown>> {
+  if (key === undefined) return options;
+  const { [key]: child, ...others } = options;
+  if (rest.length === 0) return others;
+  // Only a path that `valueAt` found is taken out, so the child is an object.
+  return { ...others, [key]: without(child as Readonly<Record<string, unknown>>, rest) };
+}

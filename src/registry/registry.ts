@@ -1,0 +1,383 @@
+import { EventEmitter } from 'node:events';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { BaseConnector } from '../connectors/base.ts';
+import { ConnectorConfig } from '../connectors/config.ts';
+import type { FileConnector } from '../connectors/file/connector.ts';
+import type { ConnectorStatus, ConnectorType } from '../connectors/kinds.ts';
+import { ServerlessConnector } from '../connectors/serverless/connector.ts';
+import { DriverConnector } from '../connectors/session.ts';
+import type { VectorConnector } from '../connectors/vector/connector.ts';
+import { parseWith } from '../contract/validate.ts';
+import { ConnectorError, invalidField, isConnectorError } from '../errors/error.ts';
+import type { NewConnector } from '../store/store.ts';
+import type { ProviderDescription } from './catalog.ts';
+import { LiveConnectors } from './live-connectors.ts';
+import { type MakeOptions, masked, prepareConfig, prepareConnector } from './making.ts';
+import { assemble, type Assembly, type RegistryOptions } from './opening.ts';
+import { sealCredentials } from './options.ts';
+import type { RegistryEvents } from './parts.ts';
+import { notFound } from './session.ts';
+import {
+  checkConnectorId,
+  connectorPatch,
+  type ConnectorPatch,
+  type ConnectorPatchDict,
+  type ConnectorSpec,
+  type FileConnectorSpec,
+  isDriverKind,
+  patchDict,
+  type ServerlessConnectorSpec,
+  specDict,
+  tenantId as tenantIdSchema,
+  type VectorConnectorSpec,
+} from './spec.ts';
+import { ConnectorStats } from './stats.ts';
+import { TenantView } from './tenant.ts';
+
+const SPECS_BEFORE_YIELD = 500;
+
+/** Whose things a call is about. Absent: any tenant's, for code that has checked the caller itself. */
+export type Scope = { readonly tenantId?: string | undefined };
+
+/** Who makes or changes something; only an administrator may set references and options that leave the tenant's ground. */
+export type Actor = { readonly admin?: boolean };
+
+export type ListOptions = Scope & {
+  readonly connectorType?: ConnectorType | undefined;
+  readonly status?: ConnectorStatus | undefined;
+  /** 100 by default, at most 1,000. */
+  readonly limit?: number | undefined;
+  readonly offset?: number | undefined;
+};
+
+type Listener<Event> = (event: Event) => void;
+
+/**
+ * Keeps the connectors of every tenant: durable, their credentials sealed, each opened when it is used.
+ *
+ * Code that acts for one tenant takes {@link ConnectorRegistry.forTenant}, which cannot name another's. Every method
+ * rejects with a `ConnectorError`; `invalid_state` once the registry is closed.
+ */
+export class ConnectorRegistry implements AsyncDisposable {
+  readonly #assembly: Assembly;
+  readonly #live: LiveConnectors;
+  readonly #events: EventEmitter;
+  #closing: Promise<void> | undefined;
+
+  private constructor(assembly: Assembly, events: EventEmitter) {
+    this.#assembly = assembly;
+    this.#live = new LiveConnectors(assembly.parts);
+    this.#events = events;
+  }
+
+  /**
+   * Opens the registry of a data directory, or one in memory that goes when it is closed.
+   *
+   * @throws ConnectorError `invalid_state` when another process has the directory, when a newer version wrote it, or
+   *   when its master key is not at hand; `internal` when its database is damaged.
+   */
+  static async open(options: RegistryOptions = {}): Promise<ConnectorRegistry> {
+    const events = new EventEmitter();
+    const assembly = await assemble(options, (name, event) => events.emit(name, event));
+    const registry = new ConnectorRegistry(assembly, events);
+    await registry.#takeUpWork(options.resumeInvocations ?? true);
+    return registry;
+  }
+
+  /** Stores a connector and answers it, ready to use. @throws ConnectorError `already_exists`, `invalid_argument`, `permission_denied`. */
+  async create(spec: ConnectorSpec, { admin = true }: Actor = {}): Promise<BaseConnector> {
+    return this.createFromDict(spec.tenantId, specDict(spec), { admin, connectorId: spec.connectorId });
+  }
+
+  /** The same from wire names, without tenant and id. */
+  async createFromDict(
+    tenantId: string,
+    dict: unknown,
+    { admin = false, connectorId }: Actor & { readonly connectorId?: string | undefined } = {},
+  ): Promise<BaseConnector> {
+    const made = await this.#prepare(dict, { tenantId, connectorId, admin });
+    await this.#parts.store.insertConnectors([made]);
+    const [connector] = await this.#live.loadAll(async () => [made]);
+    if (!connector) throw new ConnectorError('internal', 'the new connector has no object');
+    this.#announce('registered', connector);
+    return connector;
+  }
+
+  /** Stores many connectors in one transaction, all or none, and answers their ids in order. Does not emit `registered`. */
+  async createMany(
+    specs: readonly ConnectorSpec[],
+    { admin = true }: Actor = {},
+  ): Promise<readonly string[]> {
+    const made: NewConnector[] = [];
+    for (const spec of specs) {
+      const options = { tenantId: spec.tenantId, connectorId: spec.connectorId, admin };
+      made.push(await this.#prepare(specDict(spec), options));
+      if (made.length % SPECS_BEFORE_YIELD === 0) await nextTurn();
+    }
+    await this.#parts.store.insertConnectors(made);
+    return made.map(({ record }) => record.connectorId);
+  }
+
+  createVectorConnector(spec: VectorConnectorSpec, actor?: Actor): Promise<VectorConnector> {
+    return this.create({ ...spec, connectorType: 'vector' }, actor) as Promise<VectorConnector>;
+  }
+  createFileConnector(spec: FileConnectorSpec, actor?: Actor): Promise<FileConnector> {
+    return this.create({ ...spec, connectorType: 'file' }, actor) as Promise<FileConnector>;
+  }
+  createServerlessConnector(spec: ServerlessConnectorSpec, actor?: Actor): Promise<ServerlessConnector> {
+    return this.create({ ...spec, connectorType: 'serverless' }, actor) as Promise<ServerlessConnector>;
+  }
+
+  /**
+   * Takes up a connector of the application's own class. Its record is stored; the object serves in this process, and
+   * must be registered again, with the same id, in the next one.
+   *
+   * @throws ConnectorError `already_exists` when the tenant has another connector of that name.
+   */
+  async register(connector: BaseConnector): Promise<void> {
+    const { store, cipher } = this.#parts;
+    const { record } = connector;
+    if (connector instanceof DriverConnector)
+      throw invalidField('connector', 'is of a class of your own; use create() for built-in kinds');
+    checkConnectorId(record.connectorId);
+    parseWith(tenantIdSchema, record.tenantId, 'tenant_id');
+    const stored = await store.getConnector(record.tenantId, record.connectorId);
+    if (!stored) {
+      const secrets = sealCredentials(connector.config.credentials, record, { cipher });
+      const made = { ...record, config: masked(record.config) };
+      await store.insertConnectors([
+        { record: made, activity: { ...connector.activity, status: 'ready' }, secrets },
+      ]);
+    }
+    this.#live.adopt(connector);
+    if (connector.status === 'registered') connector.moveTo('ready');
+    this.#announce('registered', connector);
+  }
+
+  /** The connector, one object per process however often it is asked for. @throws ConnectorError `not_found`. */
+  async get(connectorId: string, { tenantId }: Scope = {}): Promise<BaseConnector> {
+    const held = this.#live.held(connectorId);
+    if (held) {
+      if (tenantId !== undefined && held.tenantId !== tenantId) throw notFound(connectorId);
+      return held;
+    }
+    return this.#live.load(connectorId, (store) => store.getConnector(tenantId ?? null, connectorId));
+  }
+
+  /** @throws ConnectorError `not_found`. */
+  async getByName(tenantId: string, name: string): Promise<BaseConnector> {
+    return this.#live.load(name, (store) => store.getConnectorByName(tenantId, name));
+  }
+
+  /** Connectors sorted by name, then id. Fewer than `limit` means that there are no more. */
+  async list({ tenantId, connectorType, status, limit = 100, offset = 0 }: ListOptions = {}): Promise<
+    readonly BaseConnector[]
+  > {
+    if (!Number.isInteger(limit) || limit < 1 || limit > 1_000) throw invalidField('limit', 'is 1 to 1000');
+    if (!Number.isInteger(offset) || offset < 0) throw invalidField('offset', 'is 0 or more');
+    if (status !== undefined) await this.#parts.activity.flush();
+    const filter = { tenantId, connectorType, status, limit, offset };
+    return this.#live.loadAll((store) => store.listConnectors(filter));
+  }
+
+  /** Changes a connector; open clients are replaced when their calls have ended. @throws ConnectorError `not_found`, `conflict`. */
+  async update(
+    connectorId: string,
+    patch: ConnectorPatch,
+    options: Scope & Actor = {},
+  ): Promise<BaseConnector> {
+    return this.updateFromDict(connectorId, patchDict(patch), { admin: true, ...options });
+  }
+
+  /** The same from wire names. */
+  async updateFromDict(
+    connectorId: string,
+    dict: unknown,
+    { tenantId, admin = false }: Scope & Actor = {},
+  ): Promise<BaseConnector> {
+    const patch = parseWith(connectorPatch, dict);
+    const connector = await this.get(connectorId, { tenantId });
+    const before = connector.record;
+    checkVersion(patch, before.version);
+    const changed = patch.config && ConnectorConfig.fromDict({ ...before.config.toDict(), ...patch.config });
+    const prepared = changed && (await prepareConfig(before, changed, { admin }, this.#parts));
+    if (connector.record !== before) throw conflict(connector);
+    const record = {
+      ...before,
+      name: patch.name ?? before.name,
+      config: prepared?.config ?? before.config,
+      metadata: patch.metadata ?? before.metadata,
+      version: before.version + 1,
+      updatedAt: new Date(this.#parts.clock.now()),
+    };
+    if (!(await this.#parts.store.updateConnector(record, connector.activity, prepared?.secrets)))
+      throw notFound(connectorId);
+    connector.replace(record);
+    if (prepared) await this.#reconfigure(connector, prepared.ready);
+    if (patch.status) connector.moveTo(patch.status);
+    this.#announce('updated', connector);
+    return connector;
+  }
+
+  /** Removes a connector, and what an embedded engine stored for it; false where there was none. */
+  async delete(connectorId: string, { tenantId }: Scope = {}): Promise<boolean> {
+    const connector = await this.get(connectorId, { tenantId }).catch(absent);
+    if (!connector || !(await this.#parts.store.deleteConnector(connector.tenantId, connectorId)))
+      return false;
+    await this.#live.forget([connectorId]);
+    this.#emit('removed', { tenantId: connector.tenantId, connectorId });
+    if (isDriverKind(connector.connectorType)) {
+      await this.#parts.folders.removeConnector(connector.tenantId, connector.connectorType, connectorId);
+    }
+    return true;
+  }
+
+  /** Finds out, stage by stage, whether the connector works. A failing backend is a report, not an error. */
+  async test(
+    connectorId: string,
+    { tenantId, signal }: Scope & { readonly signal?: AbortSignal | undefined } = {},
+  ) {
+    const connector = await this.get(connectorId, { tenantId });
+    return connector.healthCheck({ signal });
+  }
+
+  async getStatistics({ tenantId }: Scope = {}): Promise<ConnectorStats> {
+    await this.#parts.activity.flush();
+    return new ConnectorStats(await this.#parts.store.statistics(tenantId ?? null));
+  }
+
+  /** Removes every connector of a tenant and all that embedded engines stored for it; the number removed. */
+  async clearTenant(tenantId: string): Promise<number> {
+    parseWith(tenantIdSchema, tenantId, 'tenant_id');
+    const ids = await this.#parts.store.clearTenant(tenantId);
+    await this.#live.forget(ids);
+    for (const connectorId of ids) this.#emit('removed', { tenantId, connectorId });
+    await this.#parts.folders.removeTenant(tenantId);
+    return ids.length;
+  }
+
+  /** Removes every connector of every tenant; for tests and for starting anew. API keys stay. */
+  async reset(): Promise<void> {
+    for (const tenantId of await this.#parts.store.listTenants()) await this.clearTenant(tenantId);
+  }
+
+  /** The registry as one tenant sees it: nothing it offers can name another tenant's things. */
+  forTenant(tenantId: string, { admin = false }: Actor = {}): TenantView {
+    return new TenantView(this, parseWith(tenantIdSchema, tenantId, 'tenant_id'), admin);
+  }
+
+  /** Every driver this registry knows: capabilities, limits, options as JSON Schema. */
+  providers(): Promise<readonly ProviderDescription[]> {
+    return this.#parts.catalog.describe();
+  }
+
+  /** Proves that the store answers. */
+  async ping(): Promise<void> {
+    await this.#parts.store.ping();
+  }
+
+  /** The API keys of this registry, for a server. */
+  get keys() {
+    return this.#assembly.keys;
+  }
+
+  on<Name extends keyof RegistryEvents>(name: Name, listener: Listener<RegistryEvents[Name]>): this {
+    this.#events.on(name, listener);
+    return this;
+  }
+  off<Name extends keyof RegistryEvents>(name: Name, listener: Listener<RegistryEvents[Name]>): this {
+    this.#events.off(name, listener);
+    return this;
+  }
+
+  /** Finishes accepted work, closes every client and the store. Calling it again waits for the same end. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  get #parts() {
+    if (this.#closing) throw new ConnectorError('invalid_state', 'the registry is closed');
+    return this.#assembly.parts;
+  }
+
+  #prepare(dict: unknown, options: MakeOptions): Promise<NewConnector> {
+    parseWith(tenantIdSchema, options.tenantId, 'tenant_id');
+    if (options.connectorId !== undefined) checkConnectorId(options.connectorId);
+    return prepareConnector(dict, options, this.#parts);
+  }
+
+  async #reconfigure(connector: BaseConnector, ready: boolean): Promise<void> {
+    await this.#live.reconfigure(connector);
+    if (connector.status === 'deprecated') return;
+    connector.moveTo('configuring');
+    connector.moveTo(ready ? 'ready' : 'registered');
+  }
+
+  #announce(name: 'registered' | 'updated', connector: BaseConnector): void {
+    this.#emit(name, { tenantId: connector.tenantId, connectorId: connector.connectorId, connector });
+  }
+
+  #emit<Name extends keyof RegistryEvents>(name: Name, event: RegistryEvents[Name]): void {
+    this.#assembly.parts.emit(name, event);
+  }
+
+  /** Runs what an earlier process accepted and did not finish, and removes what expired or was left over. */
+  async #takeUpWork(resume: boolean): Promise<void> {
+    const { store, folders, log, clock } = this.#parts;
+    await store.removeExpiredInvocations(new Date(clock.now()));
+    folders
+      .sweep(async (id) => (await store.getConnector(null, id)) !== undefined)
+      .catch((error: unknown) => {
+        if (!this.#closing) log.warn('left-over folders were not removed', { error: String(error) });
+      });
+    if (!resume) return;
+    const unfinished = Map.groupBy(
+      await store.unfinishedInvocations(),
+      (invocation) => invocation.connectorId,
+    );
+    for (const [connectorId, invocations] of unfinished) {
+      const connector = await this.get(connectorId).catch(absent);
+      if (connector instanceof ServerlessConnector) connector.resume(invocations);
+    }
+  }
+
+  async #close(): Promise<void> {
+    const { clients, activity, clock } = this.#assembly.parts;
+    const ending = new AbortController();
+    const cancel = clock.after(this.#assembly.graceMs, () => ending.abort());
+    const working = [...this.#live.values()].filter((connector) => connector instanceof ServerlessConnector);
+    await Promise.all(working.map((connector) => connector.drain(ending.signal)));
+    cancel();
+    await clients.closeAll();
+    await activity.flush();
+    await this.#assembly.close();
+  }
+}
+
+function checkVersion(patch: ConnectorPatchDict, stored: number): void {
+  if (patch.version === undefined || patch.version === stored) return;
+  throw new ConnectorError(
+    'conflict',
+    `version is ${stored} by now, not ${patch.version}; read the connector again`,
+    {
+      details: { version: stored },
+    },
+  );
+}
+
+function conflict({ connectorId, connectorType }: BaseConnector): ConnectorError {
+  return new ConnectorError('conflict', 'the connector was changed at the same time; read it again', {
+    connectorId,
+    connectorType,
+  });
+}
+
+function absent(error: unknown): undefined {
+  if (isConnectorError(error) && error.code === 'not_found') return undefined;
+  throw error;
+}

@@ -1,0 +1,240 @@
+import type { BaseConnector, CallOptions, ConnectorHost, HealthReport } from '../connectors/base.ts';
+import type { ConnectorStatus } from '../connectors/kinds.ts';
+import type { ClientSession, SessionCall } from '../connectors/session.ts';
+import type { VectorOpenContext } from '../connectors/vector/driver.ts';
+import type { Client } from '../contract/driver.ts';
+import type { ErrorCode } from '../errors/codes.ts';
+import { ConnectorError, isConnectorError } from '../errors/error.ts';
+import { NEVER, type Call, type Policy, type Run } from '../policies/pipeline.ts';
+import { standardPolicies } from '../policies/standard.ts';
+import { cancelled } from '../contract/clock.ts';
+import { redactError } from '../secrets/redact.ts';
+import { isDriverKind } from './spec.ts';
+import { HealthCheck } from './health.ts';
+import { driverOptions, unsealCredentials } from './options.ts';
+import { scopedLog } from './log.ts';
+import type { Parts } from './parts.ts';
+
+/** Failures that a connector's own figures count; the others say something about the caller's arguments. */
+const COUNTED: ReadonlySet<ErrorCode> = new Set([
+  'timeout',
+  'unavailable',
+  'auth_failed',
+  'backend_error',
+  'egress_denied',
+  'internal',
+]);
+
+/** One connector's policies, its way to its client, and what became of its calls. */
+export class Session<C extends Client = Client> implements ClientSession<C>, ConnectorHost {
+  readonly #parts: Parts;
+  readonly #key: string;
+  #connector: BaseConnector | undefined;
+  #policy: Policy | undefined;
+  #health: HealthCheck | undefined;
+  /** Set when the backend refused the credentials: they are not tried again until the configuration changes. */
+  #rejected: ConnectorError | undefined;
+  #removed = false;
+  /** Failures to open, which are counted once however many callers waited for the same attempt. */
+  readonly #recorded = new WeakSet<ConnectorError>();
+  #secrets: readonly string[] = [];
+
+  constructor(parts: Parts, tenantId: string, connectorId: string) {
+    this.#parts = parts;
+    this.#key = JSON.stringify([tenantId, connectorId]);
+  }
+
+  /** Ties the session to its connector; done once, before the connector is handed out. */
+  bind(connector: BaseConnector): void {
+    this.#connector = connector;
+    connector.attach(this);
+  }
+
+  get key(): string {
+    return this.#key;
+  }
+
+  async run<T>(call: SessionCall, run: (client: C, call: Call) => Promise<T>): Promise<T> {
+    return this.policy((attempt: Call) => this.#onClient(attempt, run))({
+      operation: call.operation,
+      idempotent: call.idempotent,
+      attempt: 1,
+      signal: call.signal ?? NEVER,
+      progress: () => {},
+      ...(call.timeoutMs !== undefined && { timeoutMs: call.timeoutMs }),
+    });
+  }
+
+  /** The connector's policies, its standing and its figures around one run. */
+  readonly policy: Policy =
+    <T>(next: Run<T>): Run<T> =>
+    async (call) => {
+      this.#checkStanding();
+      this.#policy ??= this.#standardPolicy();
+      try {
+        return await this.#policy(next)(call);
+      } catch (error) {
+        throw this.#account(error, call.operation);
+      }
+    };
+
+  hold(): () => void {
+    return this.#parts.clients.hold(this.#key);
+  }
+
+  async connect({ signal }: CallOptions): Promise<void> {
+    await this.run({ operation: 'connector.connect', idempotent: true, signal }, async () => {});
+    if (this.#owner.status !== 'connected') this.#owner.recordConnection();
+  }
+
+  async disconnect(): Promise<void> {
+    await this.#parts.clients.close(this.#key);
+    const { status } = this.#owner;
+    if (status === 'connected' || status === 'error') this.#owner.moveTo('disconnected');
+  }
+
+  async check(options: CallOptions): Promise<HealthReport> {
+    if (this.#removed) throw notFound(this.#owner.connectorId);
+    this.#health ??= new HealthCheck(this.#owner, this.#parts, (call, run) => this.run(call, run));
+    return this.#health.run(options);
+  }
+
+  changed(connector: BaseConnector, before: ConnectorStatus): void {
+    if (this.#removed) return;
+    this.#parts.activity.note(connector);
+    if (before === connector.status) return;
+    const { tenantId, connectorId, status } = connector;
+    this.#parts.emit('status_changed', { tenantId, connectorId, from: before, to: status });
+  }
+
+  now(): Date {
+    return new Date(this.#parts.clock.now());
+  }
+
+  /** Takes up a new configuration: the next call opens a new client, calls in flight end on the old one. */
+  async reconfigure(): Promise<void> {
+    this.#policy = undefined;
+    this.#rejected = undefined;
+    await this.#parts.clients.close(this.#key);
+  }
+
+  /** Ends the connector's life: every later call reads as if it had never existed. */
+  async remove(): Promise<void> {
+    this.#removed = true;
+    this.#parts.activity.forget(this.#owner.connectorId);
+    await this.#parts.clients.close(this.#key);
+  }
+
+  get #owner(): BaseConnector {
+    if (this.#connector) return this.#connector;
+    throw new ConnectorError('internal', 'the session has no connector');
+  }
+
+  #checkStanding(): void {
+    if (this.#removed) throw notFound(this.#owner.connectorId);
+    if (this.#rejected) throw this.#rejected;
+  }
+
+  async #onClient<T>(call: Call, run: (client: C, call: Call) => Promise<T>): Promise<T> {
+    const lease = await this.#parts.clients.lease(this.#key, () => this.#open());
+    try {
+      if (call.signal.aborted) throw cancelled(call.signal);
+      return await run(lease.client, call);
+    } finally {
+      lease.release();
+    }
+  }
+
+  async #open(): Promise<C> {
+    const connector = this.#owner;
+    const { clock, folders } = this.#parts;
+    const { tenantId, connectorId, connectorType, record } = connector;
+    const ending = new AbortController();
+    const cancelTimer = clock.after(record.config.timeoutSeconds * 1_000, () => ending.abort());
+    try {
+      if (!isDriverKind(connectorType))
+        throw new ConnectorError('internal', `no driver opens a ${connectorType} connector`);
+      const loaded = await this.#parts.catalog.load(connectorType, connector.provider);
+      const credentials = await unsealCredentials(record, this.#parts);
+      this.#secrets = Object.values(credentials);
+      const options = driverOptions(loaded, record.config, credentials);
+      const context = {
+        tenantId,
+        connectorId,
+        folder: folders.connector(tenantId, connectorType, connectorId),
+        tenantFolder: folders.shared(tenantId, connectorType),
+        clock,
+        log: scopedLog(this.#parts.log, { tenantId, connectorId, provider: connector.provider }),
+        signal: ending.signal,
+        progress: (progress) => this.#parts.emit('progress', { tenantId, connectorId, progress }),
+        // Absent settings are the settings of another kind, whose driver does not read them.
+        dimension: Number(record.settings['vector_dimension'] ?? 0),
+        metric: (record.settings['distance_metric'] ?? 'cosine') as VectorOpenContext['metric'],
+      } satisfies VectorOpenContext;
+      // The catalogue loads a driver of the connector's kind, so what it opens is the client of that kind.
+      const client = (await loaded.driver.open(options, context)) as Client as C;
+      if (connector.status === 'registered' || connector.status === 'configuring') connector.moveTo('ready');
+      connector.recordConnection();
+      return client;
+    } catch (error) {
+      const failure = this.#named(error, 'connector.connect');
+      connector.recordError(failure);
+      this.#recorded.add(failure);
+      throw failure;
+    } finally {
+      cancelTimer();
+    }
+  }
+
+  /** The failure as callers see it, and as the figures count it. */
+  #account(error: unknown, operation: string): ConnectorError {
+    const failure = this.#named(error, operation);
+    if (failure.code === 'auth_failed') {
+      this.#rejected = failure;
+      if (!this.#recorded.has(failure)) this.#owner.recordError(failure);
+    } else if (COUNTED.has(failure.code) && !this.#recorded.has(failure)) {
+      this.#owner.recordFailure(failure);
+    }
+    return failure;
+  }
+
+  #named(error: unknown, operation: string): ConnectorError {
+    const { connectorId, connectorType, name } = this.#owner;
+    // A driver's bug may carry anything in its message, so only its class is shown.
+    const known = isConnectorError(error)
+      ? error
+      : new ConnectorError(
+          'internal',
+          `${operation} failed in the driver (${error instanceof Error ? error.name : typeof error})`,
+          {
+            cause: error,
+          },
+        );
+    return redactError(known, this.#secrets).onConnector(
+      connectorId,
+      connectorType,
+      `${connectorType} connector "${name}"`,
+    );
+  }
+
+  #standardPolicy(): Policy {
+    const { config, tenantId, connectorId } = this.#owner;
+    return standardPolicies(
+      {
+        key: JSON.stringify([tenantId, connectorId]),
+        timeoutMs: config.timeoutSeconds * 1_000,
+        maxRetries: config.maxRetries,
+        retryDelayMs: config.retryDelaySeconds * 1_000,
+        ...(config.rateLimitEnabled && {
+          rateLimit: { requests: config.rateLimitRequests, windowMs: config.rateLimitWindowSeconds * 1_000 },
+        }),
+      },
+      { clock: this.#parts.clock, random: this.#parts.random, counters: this.#parts.counters },
+    );
+  }
+}
+
+/** The answer for a connector that is not there, is another tenant's, or is gone. */
+export function notFound(connectorId: string): ConnectorError {
+  return new ConnectorError('not_found', `there is no connector ${connectorId.slice(0, 128)}`);
+}
