@@ -54,7 +54,7 @@ const ALLOWED: Readonly<Record<string, string>> = {
   'src/server/ok.ts': `import { a } from '../drivers.generated.ts'; a();`,
   'src/cli/ok.ts': `import { a } from '../server/serve.ts'; a();`,
   'src/testing/ok.ts': `import { it } from 'vitest'; import { a } from '../registry/a.ts'; it(a);`,
-  'src/drivers/file/acme/ok.ts': `import { a } from '../../../driver.ts'; import { b } from './b.ts'; import { z } from 'zod'; import fs from 'node:fs'; a(b, z, fs, import('@acme/sdk'));`,
+  'src/drivers/file/acme/ok.ts': `import { a } from '../../../driver.ts'; import { b } from './b.ts'; import { z } from 'zod'; import fs from 'node:fs/promises'; a(b, z, fs, import('@acme/sdk'));`,
   'src/drivers/file/acme/types-ok.ts': `import type { A } from '@acme/sdk'; export type B = A;`,
   'src/drivers/file/acme/deep/ok.ts': `import { a } from '../client.ts'; import { b } from '../../../../driver.ts'; a(b);`,
   'src/drivers/file/acme/acme.test.ts': `import { a } from '../../../testing/file.ts'; a();`,
