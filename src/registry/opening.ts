@@ -1,8 +1,14 @@
-import { mkdirSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../contract/clock.ts';
 import type { Log } from '../contract/driver.ts';
-import { ConnectorError } from '../errors/error.ts';
+import { drivers } from '../drivers.generated.ts';
+import { memoryCounters } from '../policies/rate-limit.ts';
+import { cipher } from '../secrets/cipher.ts';
+import { type KeyRing, keyRing, openKeyRing } from '../secrets/key-ring.ts';
+import { openDataDir } from '../store/data-dir.ts';
+import { SqlStore } from '../store/sql-store.ts';
+import type { Store } from '../store/store.ts';
 import { ActivityWriter } from './activity.ts';
 import { DriverCatalog, type DriverLoaders } from './catalog.ts';
 import { Folders } from './folders.ts';
@@ -32,3 +38,97 @@ export type RegistryOptions = {
   /** Whether invocations that an earlier process accepted are run now; true by default. */
   readonly resumeInvocations?: boolean;
 };
+
+/** One registry's pieces, put together. */
+export type Assembly = {
+  readonly parts: Parts;
+  readonly keys: ApiKeys;
+  readonly graceMs: number;
+  /** Tells other processes where this registry is served. */
+  announce(url: string): Promise<void>;
+  /** Closes the store, removes what was temporary and lets go of the data directory. */
+  close(): Promise<void>;
+};
+
+const MASTER_KEY_FACT = 'master_key_id';
+
+/** @throws ConnectorError as `ConnectorRegistry.open` says. */
+export async function assemble(options: RegistryOptions, emit: Emit): Promise<Assembly> {
+  const { clock = systemClock, log = silentLog, env = process.env, graceMs = 10_000 } = options;
+  const dataDir = options.dataDir === undefined ? undefined : await openDataDir(options.dataDir);
+  try {
+    const file = dataDir && join(dataDir.path, 'registry.db');
+    const store = await SqlStore.open({ file: file ?? ':memory:' });
+    try {
+      const ring = await openRing(dataDir?.path, env);
+      await checkRing(ring, store);
+      const folders = new Folders(dataDir?.path);
+      const parts: Parts = {
+        store,
+        cipher: cipher(ring),
+        catalog: new DriverCatalog(options.drivers ?? drivers),
+        clients: new OpenClients({
+          clock,
+          log,
+          idleCloseMs: options.idleCloseMs ?? 300_000,
+          maxOpen: options.maxOpenClients ?? 1_000,
+          graceMs: Math.min(graceMs, 5_000),
+        }),
+        activity: new ActivityWriter(store, clock, log),
+        folders,
+        counters: memoryCounters(),
+        clock,
+        random: options.random ?? Math.random,
+        log,
+        env,
+        emit: guarded(emit, log),
+      };
+      return {
+        parts,
+        keys: new ApiKeys(store, clock),
+        graceMs,
+        announce: async (url) => dataDir?.announce(url),
+        async close() {
+          await store.close();
+          await folders.close();
+          await dataDir?.close();
+        },
+      };
+    } catch (error) {
+      await store.close();
+      throw error;
+    }
+  } catch (error) {
+    await dataDir?.close();
+    throw error;
+  }
+}
+
+/** The key ring of the data directory; without one, a key that goes with the process. */
+async function openRing(
+  dataDir: string | undefined,
+  env: NonNullable<RegistryOptions['env']>,
+): Promise<KeyRing> {
+  if (dataDir !== undefined) return openKeyRing({ env, file: join(dataDir, 'master.key') });
+  return keyRing([randomBytes(32).toString('base64')], 'memory');
+}
+
+/** Refuses a key ring that lacks a key which stored credentials need: a wrong key must not be found out call by call. */
+async function checkRing(ring: KeyRing, store: Store): Promise<void> {
+  const first = await store.getFact(MASTER_KEY_FACT);
+  const needed = await store.listKeyIdsInUse();
+  // Where nothing is sealed yet, the key of the first start is still the one that the directory belongs to.
+  for (const id of needed.length > 0 ? needed : first ? [first] : []) ring.get(id);
+  if (first !== ring.current.id) await store.setFact(MASTER_KEY_FACT, ring.current.id);
+}
+
+/** A listener that throws must not fail the call that it listens to. */
+function guarded(emit: Emit, log: Log): Emit {
+  return (name, event) => {
+    try {
+      emit(name, event);
+    } catch (error) {
+      log.error(`a listener of ${name} threw`, { error: String(error) });
+    }
+  };
+}

@@ -2,6 +2,7 @@ import type { ConnectorRecord } from '../connectors/base.ts';
 import { type ConnectorConfig, type Credentials, MASK } from '../connectors/config.ts';
 import { parseWith } from '../contract/validate.ts';
 import { ConnectorError, type FieldIssue, invalidField } from '../errors/error.ts';
+import { sealedKeyId } from '../secrets/cipher.ts';
 import { resolveReference } from '../secrets/references.ts';
 import type { SealedSecret } from '../store/store.ts';
 import type { LoadedDriver } from './catalog.ts';
@@ -70,7 +71,8 @@ export function sealCredentials(
       throw invalidField(`config.credentials.${field}`, 'is *** but no value is stored for it');
     }
     const text = typeof value === 'string' ? VALUE + value : REFERENCE + JSON.stringify(value);
-    return { field, ...cipher.seal(text, { ...where, field }) };
+    const sealed = cipher.seal(text, { tenantId: where.tenantId, connectorId: where.connectorId, field });
+    return { field, keyId: sealedKeyId(sealed) ?? '', sealed };
   });
 }
 
@@ -96,7 +98,7 @@ export async function openCredentials(
 ): Promise<Plain> {
   const opened = await Promise.all(
     sealed.map(async ({ field, sealed: text }) => {
-      const plain = cipher.open(text, { ...where, field });
+      const plain = cipher.open(text, { tenantId: where.tenantId, connectorId: where.connectorId, field });
       if (plain.startsWith(VALUE)) return [field, plain.slice(VALUE.length)] as const;
       return [field, await resolveReference(JSON.parse(plain.slice(REFERENCE.length)), { env })] as const;
     }),

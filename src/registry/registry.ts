@@ -276,6 +276,11 @@ export class ConnectorRegistry implements AsyncDisposable {
     await this.#parts.store.ping();
   }
 
+  /** Tells other processes that find the data directory in use where this registry is served. */
+  async announce(url: string): Promise<void> {
+    await this.#assembly.announce(url);
+  }
+
   /** The API keys of this registry, for a server. */
   get keys() {
     return this.#assembly.keys;

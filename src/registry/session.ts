@@ -8,7 +8,7 @@ import { ConnectorError, isConnectorError } from '../errors/error.ts';
 import { NEVER, type Call, type Policy, type Run } from '../policies/pipeline.ts';
 import { standardPolicies } from '../policies/standard.ts';
 import { cancelled } from '../contract/clock.ts';
-import { redactError } from '../secrets/redact.ts';
+import { redactText } from '../secrets/redact.ts';
 import { isDriverKind } from './spec.ts';
 import { HealthCheck } from './health.ts';
 import { driverOptions, unsealCredentials } from './options.ts';
@@ -237,4 +237,19 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
 /** The answer for a connector that is not there, is another tenant's, or is gone. */
 export function notFound(connectorId: string): ConnectorError {
   return new ConnectorError('not_found', `there is no connector ${connectorId.slice(0, 128)}`);
+}
+
+/** The same error where it holds none of the secrets; otherwise one that shows them masked, without the cause that had them. */
+function redactError(error: ConnectorError, secrets: readonly string[]): ConnectorError {
+  if (secrets.length === 0) return error;
+  const clean = (text: string) => redactText(text, secrets);
+  const details = JSON.stringify(error.details);
+  if (clean(error.message) === error.message && clean(details) === details) return error;
+  return new ConnectorError(error.code, clean(error.message), {
+    connectorId: error.connectorId,
+    connectorType: error.connectorType,
+    details: JSON.parse(clean(details)) as Record<string, unknown>,
+    issues: error.issues,
+    ...(error.retryAfterMs !== undefined && { retryAfterMs: error.retryAfterMs }),
+  });
 }
