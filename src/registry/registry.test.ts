@@ -1,0 +1,556 @@
+import { inspect } from 'node:util';
+import { afterEach, describe, expect, it } from 'vitest';
+import { BaseConnector, type HealthReport } from '../connectors/base.ts';
+import type { VectorConnector } from '../connectors/vector/connector.ts';
+import { ConnectorError } from '../errors/error.ts';
+import { testClock } from '../testing/clock.ts';
+import { ConnectorRegistry } from './registry.ts';
+import { scriptedDriver } from './scripted-driver.fixture.ts';
+
+const CANARY = 'canary-91c0-secret';
+const opened: ConnectorRegistry[] = [];
+
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map((registry) => registry.close()));
+});
+
+async function registryWith(
+  script: Parameters<typeof scriptedDriver>[0] = {},
+  options: Parameters<typeof ConnectorRegistry.open>[0] = {},
+) {
+  const scripted = scriptedDriver(script);
+  const registry = await ConnectorRegistry.open({ drivers: scripted.drivers, env: {}, ...options });
+  opened.push(registry);
+  return { registry, seen: scripted.seen };
+}
+
+function vectors(name = 'docs', tenantId = 'acme') {
+  return { tenantId, name, provider: 'scripted', vectorDimension: 3 };
+}
+
+class Crm extends BaseConnector {
+  failure: Error | undefined;
+  constructor(name = 'crm', tenantId = 'acme') {
+    super({ tenantId, name, connectorType: 'custom', provider: 'crm' });
+  }
+  override async connect(): Promise<void> {
+    this.recordConnection();
+  }
+  override async disconnect(): Promise<void> {
+    this.moveTo('disconnected');
+  }
+  override async healthCheck(): Promise<HealthReport> {
+    return { ok: true, stages: [] };
+  }
+  ask(): Promise<string> {
+    return this.call('crm.ask', { idempotent: true }, async () => {
+      if (this.failure) throw this.failure;
+      return 'answer';
+    });
+  }
+}
+
+describe('creating', () => {
+  it('answers a connector that is ready and has the usual configuration', async () => {
+    const { registry } = await registryWith();
+    const connector = await registry.createVectorConnector(vectors());
+    expect(connector.toDict()).toMatchObject({
+      tenant_id: 'acme',
+      name: 'docs',
+      connector_type: 'vector',
+      provider: 'scripted',
+      status: 'ready',
+      vector_dimension: 3,
+      distance_metric: 'cosine',
+      config: { timeout_seconds: 30, max_retries: 3 },
+      connection_count: 0,
+      error_count: 0,
+      last_error: null,
+    });
+  });
+
+  it('refuses a name that the tenant has, and allows it to another tenant', async () => {
+    const { registry } = await registryWith();
+    await registry.createVectorConnector(vectors('docs', 'acme'));
+    await registry.createVectorConnector(vectors('docs', 'umbrella'));
+    await expect(registry.createVectorConnector(vectors('docs', 'acme'))).rejects.toMatchObject({
+      code: 'already_exists',
+    });
+    expect(await registry.list()).toHaveLength(2);
+  });
+
+  it('stores all of many or none', async () => {
+    const { registry } = await registryWith();
+    const specs = ['a', 'b', 'a'].map((name) => ({ ...vectors(name), connectorType: 'vector' as const }));
+    await expect(registry.createMany(specs)).rejects.toMatchObject({ code: 'already_exists' });
+    expect(await registry.list()).toEqual([]);
+    expect(await registry.createMany(specs.slice(0, 2))).toHaveLength(2);
+  });
+
+  it.each([
+    [{ name: '' }, 'name'],
+    [{ name: ' padded ' }, 'name'],
+    [{ provider: 'nothing' }, 'provider'],
+    [{ vectorDimension: 0 }, 'vector_dimension'],
+    [{ vectorDimension: 9 }, 'vector_dimension'],
+    [{ surprise: true }, 'surprise'],
+    [{ config: { timeoutSeconds: -1 } }, 'config.timeout_seconds'],
+    [{ config: { surprise: 1 } }, 'config.surprise'],
+    [{ config: { options: { surprise: 1 } } }, 'config.options.surprise'],
+    [{ config: { options: { mode: 'c' } } }, 'config.options.mode'],
+    [{ config: { credentials: { surprise: 'x' } } }, 'config.credentials.surprise'],
+    [{ metadata: { at: () => 1 } }, 'metadata.at'],
+  ])('refuses %j, names the field and stores nothing', async (part, path) => {
+    const { registry } = await registryWith();
+    const failure = await registry
+      .createVectorConnector({ ...vectors(), ...part } as never)
+      .catch((error: unknown) => error);
+    expect(failure).toMatchObject({ code: 'invalid_argument', issues: [expect.objectContaining({ path })] });
+    expect(await registry.list()).toEqual([]);
+  });
+
+  it.each(['', 'a b', 'a/b', '..\u0000', 'x'.repeat(129)])('refuses the tenant %j', async (tenantId) => {
+    const { registry } = await registryWith();
+    await expect(registry.createVectorConnector(vectors('docs', tenantId))).rejects.toMatchObject({
+      code: 'invalid_argument',
+      issues: [{ path: 'tenant_id' }],
+    });
+  });
+});
+
+describe('credentials', () => {
+  it('reach the driver in clear and are masked everywhere else, wherever the caller put them', async () => {
+    const { registry, seen } = await registryWith();
+    const connector = await registry.createVectorConnector({
+      ...vectors(),
+      config: { options: { api_key: CANARY, mode: 'b' }, credentials: { 'auth.password': `${CANARY}-2` } },
+    });
+    await connector.connect();
+    expect(seen.opened[0]?.options).toEqual({
+      api_key: CANARY,
+      auth: { password: `${CANARY}-2` },
+      mode: 'b',
+    });
+    const shown = [
+      JSON.stringify(connector),
+      inspect(connector, { depth: 9, showHidden: true }),
+      JSON.stringify(await registry.list()),
+    ];
+    expect(shown.join()).not.toContain(CANARY);
+    expect(connector.config.toDict()).toMatchObject({
+      options: { mode: 'b' },
+      credentials: { api_key: '***', 'auth.password': '***' },
+    });
+  });
+
+  it('are kept by an update that sends *** back, replaced by another value, and dropped when left out', async () => {
+    const { registry, seen } = await registryWith();
+    const connector = await registry.createVectorConnector({
+      ...vectors(),
+      config: { credentials: { api_key: CANARY } },
+    });
+    await registry.update(connector.connectorId, {
+      config: { credentials: { api_key: '***' }, timeoutSeconds: 5 },
+    });
+    await connector.connect();
+    await registry.update(connector.connectorId, { config: { credentials: { api_key: 'other' } } });
+    await connector.connect();
+    await registry.update(connector.connectorId, { config: { credentials: {} } });
+    await connector.connect();
+    expect(seen.opened.map(({ options }) => (options as { api_key?: string }).api_key)).toEqual([
+      CANARY,
+      'other',
+      undefined,
+    ]);
+    expect(connector.config.timeoutSeconds).toBe(5);
+  });
+
+  it('cannot be kept where none is stored', async () => {
+    const { registry } = await registryWith();
+    await expect(
+      registry.createVectorConnector({ ...vectors(), config: { credentials: { api_key: '***' } } }),
+    ).rejects.toMatchObject({ code: 'invalid_argument', issues: [{ path: 'config.credentials.api_key' }] });
+  });
+
+  it('may be references for an administrator alone', async () => {
+    const { registry, seen } = await registryWith({}, { env: { DB_KEY: CANARY } });
+    const spec = {
+      name: 'docs',
+      provider: 'scripted',
+      vectorDimension: 3,
+      config: { credentials: { api_key: { from_env: 'DB_KEY' } } },
+    };
+    await expect(registry.forTenant('acme').createVectorConnector(spec)).rejects.toMatchObject({
+      code: 'permission_denied',
+    });
+    const connector = await registry.forTenant('acme', { admin: true }).createVectorConnector(spec);
+    await connector.connect();
+    expect(seen.opened[0]?.options).toMatchObject({ api_key: CANARY });
+    expect(JSON.stringify(connector)).not.toContain('DB_KEY');
+  });
+
+  it('leave a connector registered while a reference leads nowhere', async () => {
+    const { registry } = await registryWith();
+    const connector = await registry.createVectorConnector({
+      ...vectors(),
+      config: { maxRetries: 0, credentials: { api_key: { from_env: 'MISSING' } } },
+    });
+    expect(connector.status).toBe('registered');
+    await expect(connector.connect()).rejects.toMatchObject({
+      code: 'invalid_state',
+      message: expect.stringContaining('MISSING'),
+    });
+  });
+
+  it('never show in the error of a driver that echoes them', async () => {
+    const echo = async () => {
+      throw new ConnectorError('auth_failed', `key ${CANARY} refused`, { details: { sent: CANARY } });
+    };
+    const { registry } = await registryWith({ open: echo });
+    const connector = await registry.createVectorConnector({
+      ...vectors(),
+      config: { credentials: { api_key: CANARY } },
+    });
+    const failure = await connector.connect().catch((error: unknown) => error);
+    expect(failure).toMatchObject({ code: 'auth_failed', connectorId: connector.connectorId });
+    expect(inspect(failure, { depth: 9 }) + JSON.stringify(connector)).not.toContain(CANARY);
+  });
+
+  it('that the backend refused are not tried again until the configuration changes', async () => {
+    let accepted = false;
+    const { registry, seen } = await registryWith({
+      open: async () => {
+        if (!accepted) throw new ConnectorError('auth_failed', 'refused');
+      },
+    });
+    const connector = await registry.createVectorConnector(vectors());
+    await expect(connector.connect()).rejects.toMatchObject({ code: 'auth_failed' });
+    await expect(connector.search([1, 0, 0])).rejects.toMatchObject({ code: 'auth_failed' });
+    expect([seen.opened.length, connector.status, connector.errorCount]).toEqual([1, 'error', 1]);
+    accepted = true;
+    await registry.update(connector.connectorId, { config: { credentials: { api_key: 'new' } } });
+    await connector.connect();
+    expect(connector.status).toBe('connected');
+  });
+});
+
+describe('options for administrators', () => {
+  it('are refused to a tenant and allowed to an administrator', async () => {
+    const { registry } = await registryWith();
+    const spec = {
+      name: 'docs',
+      provider: 'scripted',
+      vectorDimension: 3,
+      config: { options: { root: '/srv' } },
+    };
+    await expect(registry.forTenant('acme').createVectorConnector(spec)).rejects.toMatchObject({
+      code: 'permission_denied',
+      issues: [{ path: 'config.options.root' }],
+    });
+    const connector = await registry.forTenant('acme', { admin: true }).createVectorConnector(spec);
+    await expect(
+      registry.forTenant('acme').update(connector.connectorId, { config: { options: { root: '/etc' } } }),
+    ).rejects.toMatchObject({ code: 'permission_denied' });
+  });
+});
+
+describe('using', () => {
+  it('connects at first use, once however many call', async () => {
+    const { registry, seen } = await registryWith();
+    const connector = await registry.createVectorConnector(vectors());
+    await Promise.all(Array.from({ length: 20 }, () => connector.search([1, 0, 0])));
+    expect([seen.opened.length, connector.status, connector.connectionCount]).toEqual([1, 'connected', 1]);
+  });
+
+  it('closes an idle client unnoticed and opens another at the next use', async () => {
+    const clock = testClock();
+    const { registry, seen } = await registryWith({}, { clock, idleCloseMs: 1_000 });
+    const connector = await registry.createVectorConnector(vectors());
+    await connector.search([1, 0, 0]);
+    await clock.advance(2_000);
+    expect([seen.closed, connector.status]).toEqual([1, 'connected']);
+    await connector.search([1, 0, 0]);
+    expect([seen.opened.length, connector.connectionCount]).toEqual([2, 2]);
+  });
+
+  it('moves to disconnected when it is told to, and back at the next use', async () => {
+    const { registry } = await registryWith();
+    const connector = await registry.createVectorConnector(vectors());
+    await connector.connect();
+    await connector.disconnect();
+    expect(connector.status).toBe('disconnected');
+    await connector.search([1, 0, 0]);
+    expect(connector.status).toBe('connected');
+  });
+
+  it('counts a failed call without giving the connection up, and keeps its message', async () => {
+    const failing = async () => {
+      throw new ConnectorError('backend_error', 'index is being rebuilt');
+    };
+    const { registry } = await registryWith({ client: { search: failing } });
+    const connector = await registry.createVectorConnector(vectors());
+    await expect(connector.search([1, 0, 0])).rejects.toMatchObject({
+      code: 'backend_error',
+      message: 'vector connector "docs": index is being rebuilt',
+      connectorId: connector.connectorId,
+    });
+    expect([connector.status, connector.errorCount, connector.lastError?.code]).toEqual([
+      'connected',
+      1,
+      'backend_error',
+    ]);
+  });
+
+  it('shows no more of a bug in a driver than its class', async () => {
+    const failing = async () => {
+      throw new TypeError(`cannot read ${CANARY}`);
+    };
+    const { registry } = await registryWith({ client: { search: failing } });
+    const connector = await registry.createVectorConnector(vectors());
+    await expect(connector.search([1, 0, 0])).rejects.toMatchObject({
+      code: 'internal',
+      message: 'vector connector "docs": vector.search failed in the driver (TypeError)',
+    });
+  });
+
+  it('goes on serving when it is deprecated, and says so', async () => {
+    const { registry } = await registryWith();
+    const connector = await registry.createVectorConnector(vectors());
+    await registry.update(connector.connectorId, { status: 'deprecated' });
+    await connector.search([1, 0, 0]);
+    expect(connector.toDict()).toMatchObject({ status: 'deprecated', connection_count: 1 });
+  });
+});
+
+describe('health', () => {
+  it('reports its stages in order', async () => {
+    const notes = [{ level: 'warn' as const, message: 'the index is missing' }];
+    const { registry } = await registryWith({ client: { check: async () => notes } });
+    const { connectorId } = await registry.createVectorConnector(vectors());
+    const report = await registry.test(connectorId);
+    expect(report).toMatchObject({
+      ok: true,
+      stages: [
+        { name: 'secrets', status: 'ok' },
+        { name: 'configuration', status: 'ok' },
+        { name: 'backend', status: 'warn', message: 'the index is missing' },
+      ],
+    });
+  });
+
+  it('says what failed and what to do, and makes an error of three failures in a row', async () => {
+    let down = true;
+    const check = async () => {
+      if (down) throw new ConnectorError('unavailable', 'no answer');
+      return [];
+    };
+    const { registry } = await registryWith({ client: { check } });
+    const connector = await registry.createVectorConnector(vectors());
+    const first = await connector.healthCheck();
+    expect(first).toMatchObject({
+      ok: false,
+      stages: [
+        {},
+        {},
+        { name: 'backend', status: 'failed', code: 'unavailable', remedy: expect.any(String) },
+      ],
+    });
+    await connector.healthCheck();
+    expect(connector.status).toBe('connected');
+    await connector.healthCheck();
+    expect(connector.status).toBe('error');
+    down = false;
+    expect((await connector.healthCheck()).ok).toBe(true);
+    expect(connector.status).toBe('connected');
+  });
+});
+
+describe('finding', () => {
+  it('answers one object for one connector', async () => {
+    const { registry } = await registryWith();
+    const created = await registry.createVectorConnector(vectors());
+    const found = [
+      await registry.get(created.connectorId),
+      await registry.getByName('acme', 'docs'),
+      (await registry.list())[0],
+    ];
+    expect(found.every((connector) => connector === created)).toBe(true);
+  });
+
+  it('lists by name, filters, and pages', async () => {
+    const { registry } = await registryWith();
+    for (const name of ['c', 'a', 'b']) await registry.createVectorConnector(vectors(name));
+    await registry.createVectorConnector(vectors('a', 'umbrella'));
+    await (await registry.getByName('acme', 'b')).connect();
+    const names = async (options: Parameters<typeof registry.list>[0]) =>
+      (await registry.list(options)).map((c) => c.name);
+    expect(await names({ tenantId: 'acme' })).toEqual(['a', 'b', 'c']);
+    expect(await names({ tenantId: 'acme', limit: 1, offset: 1 })).toEqual(['b']);
+    expect(await names({ status: 'connected' })).toEqual(['b']);
+    expect(await names({ connectorType: 'file' })).toEqual([]);
+    await expect(registry.list({ limit: 0 })).rejects.toMatchObject({
+      code: 'invalid_argument',
+      issues: [{ path: 'limit' }],
+    });
+  });
+
+  it("reads another tenant's connector exactly like one that never existed", async () => {
+    const { registry } = await registryWith();
+    const { connectorId } = await registry.createVectorConnector(vectors());
+    const view = registry.forTenant('umbrella');
+    const unknown = '00000000-0000-4000-8000-000000000000';
+    const outcome = async (id: string) => {
+      const calls = [
+        view.get(id),
+        view.vector(id),
+        view.file(id),
+        view.update(id, { name: 'mine' }),
+        view.test(id),
+        view.getByName('docs'),
+      ];
+      const failures = await Promise.all(
+        calls.map((call) =>
+          call.catch((error: ConnectorError) => JSON.stringify(error).replaceAll(id, 'ID')),
+        ),
+      );
+      return [
+        ...failures,
+        await view.delete(id),
+        await view.list(),
+        JSON.stringify(await view.getStatistics()),
+        await view.clear(),
+      ];
+    };
+    expect(await outcome(connectorId)).toEqual(await outcome(unknown));
+    expect((await registry.get(connectorId)).name).toBe('docs');
+  });
+});
+
+describe('removing', () => {
+  it('answers whether there was one, and ends objects that callers still hold', async () => {
+    const { registry, seen } = await registryWith();
+    const connector = await registry.createVectorConnector(vectors());
+    await connector.connect();
+    expect([
+      await registry.delete(connector.connectorId),
+      await registry.delete(connector.connectorId),
+    ]).toEqual([true, false]);
+    await expect(connector.search([1, 0, 0])).rejects.toMatchObject({ code: 'not_found' });
+    await expect(registry.get(connector.connectorId)).rejects.toMatchObject({ code: 'not_found' });
+    expect([seen.opened.length, seen.closed]).toEqual([1, 1]);
+  });
+
+  it('clears one tenant and leaves the others', async () => {
+    const { registry } = await registryWith();
+    await registry.createVectorConnector(vectors('a'));
+    await registry.createVectorConnector(vectors('b'));
+    await registry.createVectorConnector(vectors('a', 'umbrella'));
+    expect(await registry.clearTenant('acme')).toBe(2);
+    expect((await registry.list()).map((connector) => connector.tenantId)).toEqual(['umbrella']);
+    await registry.reset();
+    expect(await registry.list()).toEqual([]);
+  });
+});
+
+describe('updating', () => {
+  it('refuses a version that is not the stored one', async () => {
+    const { registry } = await registryWith();
+    const { connectorId } = await registry.createVectorConnector(vectors());
+    await registry.update(connectorId, { metadata: { team: 'a' }, version: 1 });
+    await expect(registry.update(connectorId, { metadata: { team: 'b' }, version: 1 })).rejects.toMatchObject(
+      { code: 'conflict' },
+    );
+    expect((await registry.get(connectorId)).metadata).toEqual({ team: 'a' });
+  });
+
+  it('lets one of two changes at once win and tells the other', async () => {
+    const { registry } = await registryWith();
+    const { connectorId } = await registry.createVectorConnector(vectors());
+    const outcomes = await Promise.allSettled([
+      registry.update(connectorId, { name: 'left' }),
+      registry.update(connectorId, { name: 'right' }),
+    ]);
+    expect(outcomes.map((outcome) => outcome.status).sort()).toEqual(['fulfilled', 'rejected']);
+    expect((await registry.get(connectorId)).version).toBe(2);
+  });
+
+  it('changes nothing when the new configuration is refused', async () => {
+    const { registry } = await registryWith();
+    const connector = await registry.createVectorConnector(vectors());
+    await expect(
+      registry.update(connector.connectorId, { name: 'new', config: { options: { mode: 'c' } } }),
+    ).rejects.toMatchObject({
+      code: 'invalid_argument',
+    });
+    expect([connector.name, connector.version, connector.status]).toEqual(['docs', 1, 'ready']);
+  });
+});
+
+describe('statistics and events', () => {
+  it('counts connectors, connections and errors', async () => {
+    const { registry } = await registryWith();
+    const connector = await registry.createVectorConnector(vectors('a'));
+    await registry.createVectorConnector(vectors('b'));
+    await connector.connect();
+    expect((await registry.getStatistics({ tenantId: 'acme' })).toDict()).toEqual({
+      total_connectors: 2,
+      ready_connectors: 1,
+      connected_connectors: 1,
+      error_connectors: 0,
+      connectors_by_type: { vector: 2 },
+      total_connections: 1,
+      total_errors: 0,
+    });
+  });
+
+  it('tells listeners what happens, and survives one that throws', async () => {
+    const { registry } = await registryWith();
+    const heard: string[] = [];
+    registry.on('registered', () => {
+      heard.push('registered');
+      throw new Error('listener');
+    });
+    registry.on('status_changed', ({ from, to }) => void heard.push(`${from}>${to}`));
+    registry.on('updated', () => void heard.push('updated'));
+    registry.on('removed', () => void heard.push('removed'));
+    const connector = await registry.createVectorConnector(vectors());
+    await connector.connect();
+    await registry.update(connector.connectorId, { name: 'renamed' });
+    await registry.delete(connector.connectorId);
+    expect(heard).toEqual(['registered', 'ready>connected', 'updated', 'removed']);
+  });
+});
+
+describe("connectors of the application's own class", () => {
+  it('are stored, listed, wrapped in policies and counted', async () => {
+    const { registry } = await registryWith();
+    const crm = new Crm();
+    await registry.register(crm);
+    expect([await crm.ask(), crm.status, (await registry.list())[0] === crm]).toEqual([
+      'answer',
+      'ready',
+      true,
+    ]);
+    crm.failure = new ConnectorError('backend_error', 'no');
+    await expect(crm.ask()).rejects.toMatchObject({ code: 'backend_error', connectorId: crm.connectorId });
+    expect(crm.errorCount).toBe(1);
+    expect((await registry.getStatistics()).connectorsByType).toEqual({ custom: 1 });
+  });
+
+  it('cannot take the name of another', async () => {
+    const { registry } = await registryWith();
+    await registry.register(new Crm());
+    await expect(registry.register(new Crm())).rejects.toMatchObject({ code: 'already_exists' });
+  });
+});
+
+describe('closing', () => {
+  it('closes every client, and refuses what comes after', async () => {
+    const { registry, seen } = await registryWith();
+    const connector: VectorConnector = await registry.createVectorConnector(vectors());
+    await connector.connect();
+    await Promise.all([registry.close(), registry.close()]);
+    expect(seen.closed).toBe(1);
+    await expect(registry.list()).rejects.toMatchObject({ code: 'invalid_state' });
+  });
+});
