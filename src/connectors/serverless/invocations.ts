@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { FunctionFailure, JsonValue } from './driver.ts';
 
 export type InvocationStatus = 'queued' | 'running' | 'completed' | 'failed' | 'timed_out';
@@ -40,4 +41,44 @@ export interface InvocationLog {
   markRunning(requestId: string): Promise<void>;
   end(requestId: string, end: InvocationEnd): Promise<void>;
   get(requestId: string): Promise<InvocationRecord | undefined>;
+}
+
+/** An invocation as callers see it. */
+export type Invocation = {
+  readonly function: string;
+  readonly requestId: string;
+  readonly status: InvocationStatus;
+  readonly result?: JsonValue;
+  /** What the function threw; also why an asynchronous invocation could not be run. */
+  readonly error?: FunctionFailure;
+  readonly logs?: string;
+  readonly durationMs?: number;
+};
+
+/** A stored invocation as callers see it. */
+export function invocationOf(record: InvocationRecord): Invocation {
+  const { requestId, functionName, status, result, error, logs, durationMs } = record;
+  return {
+    function: functionName,
+    requestId,
+    status,
+    // A completed function that answered nothing has the result null; one that has not ended has none.
+    ...(status === 'completed' && { result }),
+    ...(error !== null && { error }),
+    ...(logs !== null && { logs }),
+    ...(durationMs !== null && { durationMs }),
+  };
+}
+
+/** SHA-256 of a payload's JSON text, in hex. */
+export function payloadHash(json: string): string {
+  return createHash('sha256').update(json).digest('hex');
+}
+
+/**
+ * True when an invocation ran to its end. One that has ended without a duration never did, for example because the
+ * platform was down: the same idempotency key may run it again.
+ */
+export function hasRun(record: InvocationRecord): boolean {
+  return record.endedAt !== null && record.durationMs !== null;
 }
