@@ -19,8 +19,7 @@ type Schema = {
 
 /** One row for each option: its dotted name, type, default, who may set it, and its description. */
 export function optionRows(schema: object): readonly (readonly string[])[] {
-  // A parse boundary: zod wrote the schema, and every member is read as optional.
-  return rows(schema as Schema, '');
+  return rows(schema, '');
 }
 
 function rows(schema: Schema, path: string): readonly (readonly string[])[] {

@@ -47,7 +47,7 @@ export function capabilitiesPage(drivers: readonly AnyDriver[]): string {
     const those = drivers.filter((driver) => driver.kind === kind);
     const facts = those.map((driver) => flatten(driver.capabilities));
     const names = [...new Set(facts.flatMap((fact) => [...fact.keys()]))];
-    const head = ['Capability or limit', ...those.map(({ kind, id }) => `[${id}](drivers/${kind}-${id}.md)`)];
+    const head = ['Capability or limit', ...those.map(({ id }) => `[${id}](drivers/${kind}-${id}.md)`)];
     const rows = names.map((name) => [`\`${name}\``, ...facts.map((fact) => fact.get(name) ?? '')]);
     return `## ${kind}\n\n${table(head, rows)}`;
   });
