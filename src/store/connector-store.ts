@@ -1,0 +1,229 @@
+import type { ConnectorRecord } from '../connectors/base.ts';
+import { ConnectorError, isConnectorError } from '../errors/error.ts';
+import * as queries from './connector-queries.ts';
+import { activityColumns, recordColumns, storedConnector } from './connector-rows.ts';
+import { pacer } from './pacer.ts';
+import type { Database, NewSecretRow } from './schema.ts';
+import type { Sqlite } from './sqlite.ts';
+import type { NewConnector, SealedSecret, Store } from './store.ts';
+
+type ConnectorStore = Pick<
+  Store,
+  | 'insertConnectors'
+  | 'getConnector'
+  | 'getConnectorByName'
+  | 'listConnectors'
+  | 'updateConnector'
+  | 'deleteConnector'
+  | 'clearTenant'
+  | 'getSecrets'
+  | 'listKeyIdsInUse'
+  | 'saveActivity'
+>;
+
+/** Connectors removed by one statement; between two of them other work has its turn. */
+const ROWS_PER_DELETE = 200;
+
+/** The part of the store that keeps connectors and their secrets. */
+export function connectorStore({ reader, writer }: Sqlite): ConnectorStore {
+  return {
+    async insertConnectors(connectors) {
+      refuseTwins(connectors);
+      await insertAll(writer, connectors);
+    },
+
+    async getConnector(tenantId, connectorId) {
+      const { rows } =
+        tenantId === null
+          ? await queries.connectorById(reader, { connectorId })
+          : await queries.connectorOfTenant(reader, { tenantId, connectorId });
+      return rows[0] && storedConnector(rows[0]);
+    },
+
+    async getConnectorByName(tenantId, name) {
+      const { rows } = await queries.connectorByName(reader, { tenantId, name });
+      return rows[0] && storedConnector(rows[0]);
+    },
+
+    async listConnectors(filter) {
+      const { rows } = await queries.listQuery(filter)(reader, filter);
+      return rows.map(storedConnector);
+    },
+
+    async updateConnector(record, activity, secrets) {
+      const { tenantId, connectorId } = record;
+      const columns = { ...recordColumns(record), ...activityColumns(connectorId, activity) };
+      const update = writer.transaction().execute(async (db) => {
+        if (secrets) {
+          await db
+            .deleteFrom('secrets')
+            .where('connector_id', '=', connectorId)
+            .where('tenant_id', '=', tenantId)
+            .execute();
+        }
+        const { numAffectedRows } = await queries.updateConnector(db, {
+          ...columns,
+          expected: record.version - 1,
+        });
+        if (numAffectedRows === 0n) return refuseOtherVersion(db, record);
+        if (secrets) await insertSecretRows(db, secretRows(record, secrets));
+        return true;
+      });
+      return update.catch((error: unknown) => {
+        throw isTaken(error) ? nameTaken(record) : error;
+      });
+    },
+
+    async deleteConnector(tenantId, connectorId) {
+      const { numDeletedRows } = await writer
+        .deleteFrom('connectors')
+        .where('connector_id', '=', connectorId)
+        .where('tenant_id', '=', tenantId)
+        .executeTakeFirst();
+      return numDeletedRows > 0n;
+    },
+
+    clearTenant(tenantId) {
+      return writer.transaction().execute(async (db) => {
+        const pause = pacer();
+        const removed: string[] = [];
+        for (;;) {
+          const some = db
+            .selectFrom('connectors')
+            .select('connector_id')
+            .where('tenant_id', '=', tenantId)
+            .limit(ROWS_PER_DELETE);
+          const gone = await db
+            .deleteFrom('connectors')
+            .where('connector_id', 'in', some)
+            .returning('connector_id')
+            .execute();
+          removed.push(...gone.map((row) => row.connector_id));
+          if (gone.length < ROWS_PER_DELETE) return removed;
+          await pause();
+        }
+      });
+    },
+
+    async getSecrets(tenantId, connectorId) {
+      const { rows } = await queries.secretsOfConnector(reader, { tenantId, connectorId });
+      return rows.map(({ field, key_id: keyId, sealed }) => ({ field, keyId, sealed }));
+    },
+
+    async listKeyIdsInUse() {
+      const rows = await reader.selectFrom('secrets').select('key_id').distinct().orderBy('key_id').execute();
+      return rows.map((row) => row.key_id);
+    },
+
+    async saveActivity(changes) {
+      await writer.transaction().execute(async (db) => {
+        const pause = pacer();
+        for (const { tenantId, connectorId, activity } of changes) {
+          const columns = activityColumns(connectorId, activity);
+          await queries.updateActivity(db, { tenantId, connectorId, ...columns });
+          await pause();
+        }
+      });
+    },
+  };
+}
+
+/** Inserts everything in one transaction, in batches between which other work has its turn. */
+async function insertAll(writer: Database, connectors: readonly NewConnector[]): Promise<void> {
+  let batch: readonly NewConnector[] = [];
+  try {
+    await writer.transaction().execute(async (db) => {
+      const pause = pacer();
+      for (let at = 0; at < connectors.length; at += queries.ROWS_PER_INSERT) {
+        batch = connectors.slice(at, at + queries.ROWS_PER_INSERT);
+        const rows = batch.map(({ record, activity }) => ({
+          ...recordColumns(record),
+          ...activityColumns(record.connectorId, activity),
+        }));
+        if (rows.length === queries.ROWS_PER_INSERT) await queries.insertConnectors(db, rows);
+        else for (const row of rows) await queries.insertConnector(db, [row]);
+        await insertSecretRows(
+          db,
+          batch.flatMap(({ record, secrets }) => secretRows(record, secrets)),
+        );
+        await pause();
+      }
+    });
+  } catch (error) {
+    throw (isTaken(error) && (await firstTaken(writer, batch))) || error;
+  }
+}
+
+function secretRows(record: ConnectorRecord, secrets: readonly SealedSecret[]): readonly NewSecretRow[] {
+  return secrets.map(({ field, keyId, sealed }) => ({
+    connector_id: record.connectorId,
+    tenant_id: record.tenantId,
+    field,
+    key_id: keyId,
+    sealed,
+  }));
+}
+
+async function insertSecretRows(db: Database, rows: readonly NewSecretRow[]): Promise<void> {
+  let at = 0;
+  for (; rows.length - at >= queries.ROWS_PER_INSERT; at += queries.ROWS_PER_INSERT) {
+    await queries.insertSecrets(db, rows.slice(at, at + queries.ROWS_PER_INSERT));
+  }
+  for (const row of rows.slice(at)) await queries.insertSecret(db, [row]);
+}
+
+/** @throws ConnectorError `already_exists` where two of the connectors have the same id or the same name in a tenant. */
+function refuseTwins(connectors: readonly NewConnector[]): void {
+  if (connectors.length < 2) return;
+  const ids = new Set<string>();
+  const names = new Set<string>();
+  for (const { record } of connectors) {
+    // No tenant has a line break in its name, so the two parts cannot run into one another.
+    const name = `${record.tenantId}\n${record.name}`;
+    if (ids.has(record.connectorId)) throw idTaken(record);
+    if (names.has(name)) throw nameTaken(record);
+    ids.add(record.connectorId);
+    names.add(name);
+  }
+}
+
+/** Which of the connectors could not be inserted: asked after the transaction was rolled back. */
+async function firstTaken(
+  db: Database,
+  connectors: readonly NewConnector[],
+): Promise<ConnectorError | undefined> {
+  for (const { record } of connectors) {
+    const byId = await queries.connectorById(db, record);
+    if (byId.rows.length > 0) return idTaken(record);
+    const byName = await queries.connectorByName(db, record);
+    if (byName.rows.length > 0) return nameTaken(record);
+  }
+  return undefined;
+}
+
+/** False where the connector does not exist. @throws ConnectorError `conflict` where it has another version. */
+async function refuseOtherVersion(
+  db: Database,
+  { tenantId, connectorId, version }: ConnectorRecord,
+): Promise<false> {
+  const { rows } = await queries.connectorOfTenant(db, { tenantId, connectorId });
+  const [stored] = rows;
+  if (!stored) return false;
+  throw new ConnectorError(
+    'conflict',
+    `the connector was changed meanwhile: it has version ${stored.version}, the update was made from ${version - 1}`,
+    { connectorId, details: { version: stored.version } },
+  );
+}
+
+function isTaken(error: unknown): boolean {
+  return isConnectorError(error) && error.code === 'already_exists';
+}
+
+function nameTaken({ name }: ConnectorRecord): ConnectorError {
+  return new ConnectorError('already_exists', `a connector named ${JSON.stringify(name)} exists already`);
+}
+
+function idTaken({ connectorId }: ConnectorRecord): ConnectorError {
+  return new ConnectorError('already_exists', `the connector id ${JSON.stringify(connectorId)} is taken`);
+}

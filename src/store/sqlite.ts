@@ -1,0 +1,114 @@
+import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
+import { Kysely, SqliteDialect, type SqliteDatabase, type SqliteStatement } from 'kysely';
+import type { Tables, Database } from './schema.ts';
+import { sqliteError } from './sqlite-error.ts';
+
+/** Pages kept by each of the two connections: together an eighth of what the process may take. */
+const CACHE_KIB = 24 * 1024;
+/** Statements kept compiled; the store has about forty, so this bounds a mistake rather than the working set. */
+const MAX_STATEMENTS = 256;
+
+/**
+ * One SQLite database behind Kysely.
+ *
+ * Reads have a connection of their own: WAL lets them go on while an import holds its transaction open across turns
+ * of the event loop. In memory there is one connection for both.
+ */
+export type Sqlite = {
+  readonly reader: Database;
+  readonly writer: Database;
+  close(): Promise<void>;
+};
+
+/**
+ * Opens a file, or `:memory:`, and creates the file where there is none.
+ *
+ * @throws ConnectorError `internal` where the file is damaged or no database, `unavailable` where it cannot be opened.
+ */
+export function openSqlite(file: string): Sqlite {
+  const writing = connect(file, { readOnly: false });
+  const writer = kysely(writing, file);
+  if (file === ':memory:') return { reader: writer, writer, close: () => closeWhenIdle(writer, [writing]) };
+  const reading = connect(file, { readOnly: true });
+  // The writer goes last: the last connection that closes moves the log into the file and removes it.
+  return { reader: kysely(reading, file), writer, close: () => closeWhenIdle(writer, [reading, writing]) };
+}
+
+/** Closes once the transaction that is under way has ended. */
+async function closeWhenIdle(writer: Database, connections: readonly DatabaseSync[]): Promise<void> {
+  await writer.connection().execute(async () => {
+    for (const connection of connections) if (connection.isOpen) connection.close();
+  });
+}
+
+function connect(file: string, { readOnly }: { readonly readOnly: boolean }): DatabaseSync {
+  try {
+    const db = new DatabaseSync(file, { timeout: 5_000, enableForeignKeyConstraints: true });
+    try {
+      // FULL: a power cut right after an acknowledged write loses nothing; NORMAL would lose the last writes.
+      db.exec(`pragma journal_mode = wal; pragma synchronous = full; pragma cache_size = -${CACHE_KIB};`);
+      // The log is moved into the file every 16 MiB, instead of 4: an import touches the same pages again and again.
+      db.exec('pragma wal_autocheckpoint = 4000; pragma journal_size_limit = 67108864;');
+      // The schema's own text may be damaged too: never run what it says about functions and virtual tables.
+      db.exec('pragma trusted_schema = off');
+      if (readOnly) db.exec('pragma query_only = on');
+      return db;
+    } catch (error) {
+      db.close();
+      throw error;
+    }
+  } catch (error) {
+    throw sqliteError(error, file);
+  }
+}
+
+function kysely(db: DatabaseSync, file: string): Database {
+  return new Kysely<Tables>({ dialect: new SqliteDialect({ database: port(db, file) }) });
+}
+
+/** What Kysely needs of a database: statements by their text, compiled once, errors as ours. */
+function port(db: DatabaseSync, file: string): SqliteDatabase {
+  const statements = new Map<string, SqliteStatement>();
+  return {
+    close: () => db.close(),
+    prepare(sql) {
+      // After some failures, such as a full disk, SQLite has rolled back already; the first error is the one to report.
+      if (sql === 'rollback' && !db.isTransaction) return NOTHING;
+      const known = statements.get(sql);
+      if (known) return known;
+      const statement = compile(db, file, sql);
+      const [oldest] = statements.keys();
+      if (statements.size >= MAX_STATEMENTS && oldest !== undefined) statements.delete(oldest);
+      statements.set(sql, statement);
+      return statement;
+    },
+  };
+}
+
+function compile(db: DatabaseSync, file: string, sql: string): SqliteStatement {
+  const attempt = <T>(run: () => T): T => {
+    try {
+      return run();
+    } catch (error) {
+      throw sqliteError(error, file);
+    }
+  };
+  // Every transaction of the store writes. Taking the lock at once is what makes two processes wait for one another
+  // instead of failing when the second one writes after the first.
+  const statement = attempt(() => db.prepare(sql === 'begin' ? 'begin immediate' : sql));
+  // Kysely types parameters as unknown; the store binds nothing but text, integers and null.
+  const values = (parameters: readonly unknown[]) => parameters as readonly SQLInputValue[];
+  return {
+    reader: statement.columns().length > 0,
+    all: (parameters) => attempt(() => statement.all(...values(parameters))),
+    run: (parameters) => attempt(() => statement.run(...values(parameters))),
+    iterate: (parameters) => statement.iterate(...values(parameters)),
+  };
+}
+
+const NOTHING: SqliteStatement = {
+  reader: false,
+  all: () => [],
+  run: () => ({ changes: 0, lastInsertRowid: 0 }),
+  iterate: () => [][Symbol.iterator](),
+};
