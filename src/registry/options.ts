@@ -41,7 +41,7 @@ export function sortSecrets(
   if (issues[0])
     throw new ConnectorError('invalid_argument', `${issues[0].path} ${issues[0].message}`, { issues });
   if (!admin) refuseAdminOnly(credentials, options, loaded);
-  return config.with({ credentials, options });
+  return options === config.options ? config : config.with({ credentials, options });
 }
 
 /**
