@@ -1,0 +1,225 @@
+import { randomUUID } from 'node:crypto';
+import { readdirSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { asConnectorError, type Log, type Progress } from '../../../driver.ts';
+import type { Database } from './database.ts';
+import { HnswIndex, type HnswShape, indexManifest, type LoadZvec } from './hnsw.ts';
+
+/** Rows put into the index at once: a few milliseconds of this thread. */
+const SLICE_ROWS = 100;
+/** Rows after which the graph is built; closing waits for one such step. */
+const STEP_ROWS = 4_000;
+/** Rows after which the index is made durable, and serves what it holds. */
+const CHECKPOINT_ROWS = 20_000;
+const PREFIX = 'index-';
+
+export type IndexerHost = {
+  readonly database: Database;
+  readonly folder: string;
+  readonly shape: HnswShape;
+  readonly loadZvec: LoadZvec;
+  readonly log: Log;
+  progress(progress: Progress): void;
+  /** The index now serves more rows, or none. */
+  changed(): void;
+};
+
+/** What is kept about an index whose files are complete; absent while one is being written. */
+type Checkpoint = {
+  readonly name: string;
+  readonly change: number;
+  readonly fields: string;
+  readonly manifest: string;
+};
+
+/** Derives the approximate index from the database, behind the searches' back. */
+export class Indexer {
+  readonly #host: IndexerHost;
+  #serving: { readonly index: HnswIndex; readonly name: string; readonly change: number } | undefined;
+  #work: Promise<void> | undefined;
+  #stop = false;
+  #dropped = false;
+  #problem: string | undefined;
+
+  constructor(host: IndexerHost) {
+    this.#host = host;
+  }
+
+  /** The index as far as it may be trusted: it holds every row up to this change, though some have changed since. */
+  get serving(): { readonly index: HnswIndex; readonly change: number } | undefined {
+    return this.#serving;
+  }
+
+  /** Why there is no index, where there should be one. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
+  /** Takes up the index that was left, where it is whole; whatever else lies there is removed. */
+  async open(): Promise<void> {
+    const { database, folder, shape, loadZvec, log } = this.#host;
+    const stored = database.fact('index');
+    const checkpoint = stored ? (JSON.parse(stored) as Checkpoint) : undefined;
+    this.#sweep(checkpoint?.name);
+    if (checkpoint === undefined) return;
+    try {
+      const target = path.join(folder, checkpoint.name);
+      const manifest = await indexManifest(target, { sync: false });
+      if (manifest !== checkpoint.manifest) throw new Error('its files are not those that were written');
+      if (checkpoint.fields !== JSON.stringify(shape.fields))
+        throw new Error('other fields are to be indexed');
+      const zvec = await loadZvec();
+      const index = HnswIndex.open(zvec, target, shape.fields);
+      this.#serving = { index, name: checkpoint.name, change: checkpoint.change };
+    } catch (error) {
+      log.warn('the vector index is built anew', { reason: asConnectorError(error).message });
+      database.setFact('index', '');
+      this.#sweep(undefined);
+    }
+  }
+
+  /** Starts bringing the index up to date, unless that is under way or impossible. */
+  update(): void {
+    if (this.#work || this.#stop || this.#problem !== undefined) return;
+    this.#work = this.#merge()
+      .catch((error: unknown) => this.#failed(error))
+      .finally(() => {
+        this.#work = undefined;
+        this.#host.changed();
+      });
+  }
+
+  /** Gives the index up; the next {@link update} starts from nothing. */
+  drop(): void {
+    const serving = this.#serving;
+    this.#serving = undefined;
+    this.#host.database.setFact('index', '');
+    if (this.#work) this.#dropped = true;
+    else if (serving) this.#discard(serving.index, serving.name);
+  }
+
+  /** Ends the work under way at its next step, and keeps what it has built. */
+  async close(): Promise<void> {
+    this.#stop = true;
+    await this.#work;
+    this.#serving?.index.close();
+    this.#serving = undefined;
+  }
+
+  async #merge(): Promise<void> {
+    const { database, folder, shape, loadZvec } = this.#host;
+    const zvec = await loadZvec();
+    const target = database.summary().change;
+    const name = this.#serving?.name ?? `${PREFIX}${randomUUID()}`;
+    const from = this.#serving?.change ?? 0;
+    const index = this.#serving?.index ?? HnswIndex.create(zvec, path.join(folder, name), shape);
+    this.#beginWriting(index, this.#serving !== undefined);
+    try {
+      await this.#bringUpToDate(index, name, from, target);
+    } catch (error) {
+      this.#serving = undefined;
+      this.#discard(index, name);
+      throw error;
+    }
+  }
+
+  async #bringUpToDate(index: HnswIndex, name: string, start: number, target: number): Promise<void> {
+    const { database } = this.#host;
+    const total = database.countSince(start);
+    let from = start;
+    for (const slots of slices(database.removed(target), SLICE_ROWS)) {
+      index.delete(slots);
+      await turn();
+    }
+    let done = 0;
+    let unsaved = 0;
+    while (!this.#stop && !this.#dropped) {
+      const step = await this.#step(index, from, target);
+      from = step.change;
+      done += step.rows;
+      unsaved += step.rows;
+      this.#host.progress({ task: 'index', done: Math.min(done, total), total: Math.max(done, total) });
+      if (step.last) break;
+      if (unsaved >= CHECKPOINT_ROWS && !this.#dropped) {
+        await this.#checkpoint(index, name, from);
+        this.#beginWriting(index, true);
+        unsaved = 0;
+      }
+    }
+    if (!this.#dropped) await this.#checkpoint(index, name, from);
+    if (!this.#dropped) return;
+    this.#dropped = false;
+    this.#serving = undefined;
+    database.setFact('index', '');
+    this.#discard(index, name);
+  }
+
+  /** Puts the next rows into the index and builds their part of the graph. */
+  async #step(index: HnswIndex, from: number, target: number) {
+    const { database } = this.#host;
+    let change = from;
+    let rows = 0;
+    while (rows < STEP_ROWS) {
+      const slice = database.changed(change, target, SLICE_ROWS);
+      const end = slice.at(-1);
+      if (end === undefined) break;
+      index.put(slice, (values) => database.floats(values));
+      change = end.change;
+      rows += slice.length;
+      await turn();
+    }
+    await index.build();
+    const last = rows < STEP_ROWS;
+    // What was changed again meanwhile has a later number, so everything up to the target is in the index now.
+    return { change: last ? target : change, rows, last };
+  }
+
+  #beginWriting(index: HnswIndex, opened: boolean): void {
+    // Said before the first byte changes: whoever opens the folder after a crash must not trust it.
+    this.#host.database.setFact('index', '');
+    if (opened) index.reopen({ readOnly: false });
+  }
+
+  async #checkpoint(index: HnswIndex, name: string, change: number): Promise<void> {
+    const { database, folder, shape } = this.#host;
+    index.reopen({ readOnly: true });
+    const manifest = await indexManifest(path.join(folder, name), { sync: true });
+    if (this.#dropped) return;
+    const checkpoint: Checkpoint = { name, change, fields: JSON.stringify(shape.fields), manifest };
+    database.transaction(() => {
+      database.setFact('index', JSON.stringify(checkpoint));
+      database.forgetRemoved(change);
+    });
+    this.#serving = { index, name, change };
+    this.#host.changed();
+  }
+
+  #failed(error: unknown): void {
+    this.#serving = undefined;
+    this.#dropped = false;
+    this.#problem = asConnectorError(error).message;
+    this.#host.log.warn('every search is exact, for want of an index', { reason: this.#problem });
+  }
+
+  #discard(index: HnswIndex, name: string): void {
+    index.close();
+    rmSync(path.join(this.#host.folder, name), { recursive: true, force: true });
+  }
+
+  #sweep(kept: string | undefined): void {
+    for (const name of readdirSync(this.#host.folder)) {
+      if (name.startsWith(PREFIX) && name !== kept)
+        rmSync(path.join(this.#host.folder, name), { recursive: true, force: true });
+    }
+  }
+}
+
+function slices<T>(items: readonly T[], size: number): readonly (readonly T[])[] {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, i) =>
+    items.slice(i * size, (i + 1) * size),
+  );
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
