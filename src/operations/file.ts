@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { FileConnector } from '../connectors/file/connector.ts';
-import type { ByteRange, FileInfo } from '../connectors/file/driver.ts';
+import type { FileInfo } from '../connectors/file/driver.ts';
 import { ConnectorError, invalidField, isConnectorError } from '../errors/error.ts';
 import { connectorId, filePath, instant } from './fields.ts';
 import { type BytesAnswer, defineBytesOperation, defineOperation } from './operation.ts';
@@ -144,16 +144,15 @@ export const fileDelete = defineOperation({
 async function opened(
   connector: FileConnector,
   path: string,
-  { range, signal }: { readonly range?: ByteRange; readonly signal: AbortSignal },
+  {
+    range,
+    signal,
+  }: { readonly range?: { readonly start: number; readonly end: number }; readonly signal: AbortSignal },
 ): Promise<BytesAnswer> {
   const { info, body } = await connector.openFile(path, { range, signal });
   if (!range) return { ...facts(info), body };
-  // The file that was opened may be another than the one whose size the range was read against.
-  return {
-    ...facts(info),
-    body,
-    range: { start: range.start, end: Math.min(range.end ?? info.size, info.size) - 1 },
-  };
+  // The file that was opened may be shorter than the one whose size the range was read against.
+  return { ...facts(info), body, range: { start: range.start, end: Math.min(range.end, info.size - 1) } };
 }
 
 function facts({ size, lastModified, etag, contentType }: FileInfo): BytesAnswer {

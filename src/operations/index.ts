@@ -28,6 +28,8 @@ export const operations: readonly Operation[] = [
   file.fileWrite,
   file.fileDelete,
   serverless.functionList,
+  serverless.functionDeploy,
+  serverless.functionRemove,
   serverless.functionInvoke,
   serverless.invocationGet,
   admin.statsGet,

@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import type { JsonValue } from '../connectors/serverless/driver.ts';
 import { connectorId, instant } from './fields.ts';
 import { defineOperation } from './operation.ts';
 import { toWire } from './wire.ts';
@@ -22,6 +21,15 @@ const invocation = z
   })
   .meta({ id: 'Invocation' });
 
+const functionInfo = z.object({
+  name: z.string(),
+  runtime: z.string().optional(),
+  memory_mb: z.number().optional(),
+  timeout_seconds: z.number().optional(),
+  last_modified: instant.optional(),
+  description: z.string().optional(),
+});
+
 export const functionList = defineOperation({
   id: 'function.list',
   method: 'GET',
@@ -30,23 +38,54 @@ export const functionList = defineOperation({
   role: 'reader',
   tenant: 'required',
   input: z.strictObject({ connector_id: connectorId }),
-  output: z.object({
-    functions: z
-      .array(
-        z.object({
-          name: z.string(),
-          runtime: z.string().optional(),
-          memory_mb: z.number().optional(),
-          timeout_seconds: z.number().optional(),
-          last_modified: instant.optional(),
-          description: z.string().optional(),
-        }),
-      )
-      .readonly(),
-  }),
+  output: z.object({ functions: z.array(functionInfo).readonly() }),
   async run({ tenant, signal }, { connector_id }) {
     const connector = await tenant().serverless(connector_id);
     return { functions: toWire(await connector.listFunctions({ signal })) };
+  },
+});
+
+export const functionDeploy = defineOperation({
+  id: 'function.deploy',
+  method: 'PUT',
+  path: '/connectors/{connector_id}/functions/{name}',
+  summary: 'Deploy a function from the source of one module, replacing the one of that name as a whole.',
+  role: 'operator',
+  tenant: 'required',
+  bodyLimitBytes: 4 * MiB,
+  input: z.strictObject({
+    connector_id: connectorId,
+    name: functionName,
+    code: z
+      .string()
+      .min(1)
+      .describe('The module: it exports `handler(event, context)`, or a fetch-style default.'),
+    filename: z
+      .string()
+      .max(256)
+      .optional()
+      .describe('Its file name, whose ending tells the language: `index.ts`.'),
+  }),
+  output: functionInfo,
+  async run({ tenant, signal }, { connector_id, name, code, filename }) {
+    const connector = await tenant().serverless(connector_id);
+    const source = { code, ...(filename !== undefined && { filename }) };
+    return toWire(await connector.deployFunction(name, source, { signal }));
+  },
+});
+
+export const functionRemove = defineOperation({
+  id: 'function.remove',
+  method: 'DELETE',
+  path: '/connectors/{connector_id}/functions/{name}',
+  summary: 'Remove a function; `deleted` is false where there was none.',
+  role: 'operator',
+  tenant: 'required',
+  input: z.strictObject({ connector_id: connectorId, name: functionName }),
+  output: z.object({ deleted: z.boolean() }),
+  async run({ tenant, signal }, { connector_id, name }) {
+    const connector = await tenant().serverless(connector_id);
+    return { deleted: await connector.removeFunction(name, { signal }) };
   },
 });
 
@@ -94,7 +133,7 @@ export const functionInvoke = defineOperation({
       : {},
   async run({ tenant, signal }, input) {
     const connector = await tenant().serverless(input.connector_id);
-    const answer = await connector.invoke(input.name, jsonValue(input.payload), {
+    const answer = await connector.invoke(input.name, input.payload ?? null, {
       async: input.async,
       idempotencyKey: input.idempotency_key,
       timeoutSeconds: input.timeout_seconds,
@@ -121,8 +160,3 @@ export const invocationGet = defineOperation({
     return toWire(await connector.getResult(request_id, { signal }));
   },
 });
-
-function jsonValue(payload: unknown): JsonValue {
-  // What a surface hands over was parsed from JSON, so it is of this type.
-  return (payload ?? null) as JsonValue;
-}
