@@ -137,6 +137,11 @@ describe('credentials', () => {
       JSON.stringify(await registry.list()),
     ];
     expect(shown.join()).not.toContain(CANARY);
+    // The registry keeps no value in clear beside the open client, not even for who asks.
+    expect(connector.config.toDict({ includeSecrets: true }).credentials).toEqual({
+      api_key: '***',
+      'auth.password': '***',
+    });
     expect(connector.config.toDict()).toMatchObject({
       options: { mode: 'b' },
       credentials: { api_key: '***', 'auth.password': '***' },
@@ -299,6 +304,20 @@ describe('using', () => {
       1,
       'backend_error',
     ]);
+  });
+
+  it('counts a failure to connect once, however many calls waited for it', async () => {
+    const { promise: gate, resolve: letGo } = Promise.withResolvers<void>();
+    const open = async () => {
+      await gate;
+      throw new ConnectorError('unavailable', 'no answer');
+    };
+    const { registry } = await registryWith({ open });
+    const connector = await registry.createVectorConnector({ ...vectors(), config: { maxRetries: 0 } });
+    const calls = Promise.allSettled([connector.search([1, 0, 0]), connector.search([1, 0, 0])]);
+    letGo();
+    expect((await calls).map((call) => call.status)).toEqual(['rejected', 'rejected']);
+    expect([connector.status, connector.errorCount]).toEqual(['error', 1]);
   });
 
   it('shows no more of a bug in a driver than its class', async () => {

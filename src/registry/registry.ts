@@ -62,6 +62,7 @@ export class ConnectorRegistry implements AsyncDisposable {
   readonly #assembly: Assembly;
   readonly #live: LiveConnectors;
   readonly #events: EventEmitter;
+  #sweeping: Promise<unknown> = Promise.resolve();
   #closing: Promise<void> | undefined;
 
   private constructor(assembly: Assembly, events: EventEmitter) {
@@ -201,7 +202,6 @@ export class ConnectorRegistry implements AsyncDisposable {
     checkVersion(patch, before.version);
     const changed = patch.config && ConnectorConfig.fromDict({ ...before.config.toDict(), ...patch.config });
     const prepared = changed && (await prepareConfig(before, changed, { admin }, this.#parts));
-    if (connector.record !== before) throw conflict(connector);
     const record = {
       ...before,
       name: patch.name ?? before.name,
@@ -335,11 +335,9 @@ export class ConnectorRegistry implements AsyncDisposable {
   async #takeUpWork(resume: boolean): Promise<void> {
     const { store, folders, log, clock } = this.#parts;
     await store.removeExpiredInvocations(new Date(clock.now()));
-    folders
+    this.#sweeping = folders
       .sweep(async (id) => (await store.getConnector(null, id)) !== undefined)
-      .catch((error: unknown) => {
-        if (!this.#closing) log.warn('left-over folders were not removed', { error: String(error) });
-      });
+      .catch((error: unknown) => log.warn('left-over folders were not removed', { error: String(error) }));
     if (!resume) return;
     const unfinished = Map.groupBy(
       await store.unfinishedInvocations(),
@@ -358,6 +356,7 @@ export class ConnectorRegistry implements AsyncDisposable {
     const working = [...this.#live.values()].filter((connector) => connector instanceof ServerlessConnector);
     await Promise.all(working.map((connector) => connector.drain(ending.signal)));
     cancel();
+    await this.#sweeping;
     await clients.closeAll();
     await activity.flush();
     await this.#assembly.close();
@@ -373,13 +372,6 @@ function checkVersion(patch: ConnectorPatchDict, stored: number): void {
       details: { version: stored },
     },
   );
-}
-
-function conflict({ connectorId, connectorType }: BaseConnector): ConnectorError {
-  return new ConnectorError('conflict', 'the connector was changed at the same time; read it again', {
-    connectorId,
-    connectorType,
-  });
 }
 
 function absent(error: unknown): undefined {

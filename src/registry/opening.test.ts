@@ -1,0 +1,83 @@
+import { mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ConnectorRegistry } from './registry.ts';
+import { scriptedDriver } from './scripted-driver.fixture.ts';
+
+let dataDir: string;
+beforeEach(async () => {
+  dataDir = await mkdtemp(join(tmpdir(), 'connector-registry-test-'));
+});
+afterEach(() => rm(dataDir, { recursive: true, force: true }));
+
+const VECTORS = { tenantId: 'acme', name: 'docs', provider: 'scripted', vectorDimension: 3 };
+const KEYS = { one: Buffer.alloc(32, 1).toString('base64'), two: Buffer.alloc(32, 2).toString('base64') };
+
+function open(env: Record<string, string> = {}, seen = scriptedDriver()) {
+  return ConnectorRegistry.open({ dataDir, env, drivers: seen.drivers });
+}
+
+describe('opening a data directory', () => {
+  it('makes a master key that its owner alone may read, and finds everything again', async () => {
+    await using first = await open();
+    await first.createVectorConnector({ ...VECTORS, config: { credentials: { api_key: 'canary' } } });
+    await (await first.getByName('acme', 'docs')).connect();
+    await first.close();
+    expect((await stat(join(dataDir, 'master.key'))).mode & 0o777).toBe(0o600);
+
+    const scripted = scriptedDriver();
+    await using second = await open({}, scripted);
+    const connector = await second.getByName('acme', 'docs');
+    expect([connector.status, connector.connectionCount]).toEqual(['disconnected', 1]);
+    await connector.connect();
+    expect(scripted.seen.opened[0]?.options).toMatchObject({ api_key: 'canary' });
+  });
+
+  it('holds no credential in clear', async () => {
+    await using registry = await open();
+    await registry.createVectorConnector({ ...VECTORS, config: { credentials: { api_key: 'canary-51d2' } } });
+    await registry.close();
+    expect((await readFile(join(dataDir, 'registry.db'))).includes('canary-51d2')).toBe(false);
+  });
+
+  it('is refused to a second registry, which is told who has it', async () => {
+    await using first = await open();
+    await first.announce('http://127.0.0.1:7420');
+    const refusal = await open().catch((error: unknown) => error);
+    expect(refusal).toMatchObject({
+      code: 'invalid_state',
+      message: expect.stringContaining(`in use by process ${process.pid} (http://127.0.0.1:7420)`),
+    });
+  });
+
+  it('is refused with another master key, naming the one that is needed', async () => {
+    const first = await open({ CONNECTORS_MASTER_KEY: KEYS.one });
+    await first.createVectorConnector({ ...VECTORS, config: { credentials: { api_key: 'canary' } } });
+    await first.close();
+    await expect(open({ CONNECTORS_MASTER_KEY: KEYS.two })).rejects.toMatchObject({
+      code: 'invalid_state',
+      message: expect.stringMatching(/sealed with master key [0-9a-f]{16}, which is not in the key ring/),
+    });
+    // The refusal let go of the directory, and a ring that holds both keys opens it.
+    await using both = await open({ CONNECTORS_MASTER_KEY: `${KEYS.two},${KEYS.one}` });
+    await (await both.getByName('acme', 'docs')).connect();
+  });
+
+  it('is refused with another master key although nothing is sealed yet', async () => {
+    await (await open({ CONNECTORS_MASTER_KEY: KEYS.one })).close();
+    await expect(open({ CONNECTORS_MASTER_KEY: KEYS.two })).rejects.toMatchObject({ code: 'invalid_state' });
+  });
+
+  it('removes what a removed connector left behind', async () => {
+    const first = await open();
+    const { connectorId } = await first.createVectorConnector(VECTORS);
+    await first.close();
+    const folder = join(dataDir, 'tenants', 'acme', 'vectors');
+    await mkdir(join(folder, connectorId), { recursive: true });
+    await mkdir(join(folder, 'left-over'), { recursive: true });
+    // Closing waits for the sweep.
+    await (await open()).close();
+    expect(await readdir(folder)).toEqual([connectorId]);
+  });
+});
