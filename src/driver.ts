@@ -1,5 +1,5 @@
 /** Everything that a driver's author imports. */
-export { systemClock, sleep, type Clock } from './contract/clock.ts';
+export { cancelled, systemClock, sleep, type Clock } from './contract/clock.ts';
 export type { Client, Log, Note, OpenContext, Progress } from './contract/driver.ts';
 export { adminOnly, secret } from './contract/options.ts';
 export { loadPeer } from './contract/peers.ts';
