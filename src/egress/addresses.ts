@@ -3,7 +3,7 @@ import { invalidField } from '../errors/error.ts';
 
 type Range = readonly [address: string, prefix: number];
 
-// What the IANA registries of special-purpose addresses call not globally reachable, read 2026-11-23:
+// The blocks of RFC 6890 and its successors that are not globally reachable, and multicast. What is current:
 // https://www.iana.org/assignments/iana-ipv4-special-registry and https://www.iana.org/assignments/iana-ipv6-special-registry
 const PRIVATE_V4: readonly Range[] = [
   ['10.0.0.0', 8],

@@ -170,8 +170,8 @@ it('answers one address to a caller who asked for one', async () => {
   expect(answer).toEqual([null, '93.184.216.34', 4]);
 });
 
-it('lets public addresses pass', () => {
-  for (const address of PUBLIC_ADDRESSES) assertHostAllowed(address, closed);
+it.each(PUBLIC_ADDRESSES)('lets %s pass', (address) => {
+  expect(() => assertHostAllowed(address, closed)).not.toThrow();
 });
 
 it('names the host that was asked for, and no address of the network behind it', async () => {

@@ -58,7 +58,7 @@ export function rateLimit(
   };
 }
 
-// On first use, because the package holds every store it knows and takes 24 ms to import.
+// On first use: the package holds every store that it knows, and takes tens of milliseconds to import (bench/policies.ts).
 async function loadLimiter(): Promise<RateLimiterMemory> {
   const { RateLimiterMemory } = await import('rate-limiter-flexible');
   // The limit differs by connector and is compared here; the counts are what the package keeps.

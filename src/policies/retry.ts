@@ -13,7 +13,7 @@ export type RetryOptions = {
 /** The longest wait between two attempts; an error that asks for a longer one is the caller's to handle. */
 export const MAX_DELAY_MS = 30_000;
 
-// What the AWS SDKs use in their standard mode: a dead backend gets 100 repetitions, then what it was offered and no more.
+// A dead backend gets 100 repetitions (50 of timeouts), then what it is offered and no more: the figures of the AWS SDKs.
 const BUCKET_TOKENS = 500;
 const RETRY_COST = 5;
 const RETRY_COST_AFTER_TIMEOUT = 10;
@@ -42,13 +42,14 @@ export function retry(
         return result;
       } catch (error) {
         if (attempt > maxRetries || !isRepeatable(error, call.idempotent)) throw error;
-        const { retryAfterMs = 0 } = error;
+        const { retryAfterMs } = error;
         const cost = error.code === 'timeout' ? RETRY_COST_AFTER_TIMEOUT : RETRY_COST;
-        if (retryAfterMs > MAX_DELAY_MS || tokens < cost) throw error;
+        if ((retryAfterMs ?? 0) > MAX_DELAY_MS || tokens < cost) throw error;
         tokens -= cost;
         const backoffMs = Math.min(MAX_DELAY_MS, retryDelayMs * 2 ** (attempt - 1)) * random();
         // One more than asked: Node's timers may fire up to a millisecond before the wall clock says so.
-        await sleep(clock, Math.max(backoffMs, retryAfterMs && retryAfterMs + 1), call.signal);
+        const askedMs = retryAfterMs === undefined ? 0 : retryAfterMs + 1;
+        await sleep(clock, Math.max(backoffMs, askedMs), call.signal);
       }
     }
   };
