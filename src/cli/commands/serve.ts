@@ -1,0 +1,183 @@
+import { type Command, Option } from 'commander';
+import { readFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { invalidField } from '../../errors/error.ts';
+import type { ConnectorRegistry } from '../../registry/registry.ts';
+import type { RunningServer } from '../../server/serve.ts';
+import { docsFolder, DOCS_SOURCE, tourOf } from '../../tour/folder-tour.ts';
+import { DEMO_NAMES, DEMO_TENANT } from '../../tour/names.ts';
+import { walk, walkedSoFar } from '../../tour/walk.ts';
+import { targetFor } from '../command-session.ts';
+import { number } from '../flag-values.ts';
+import { example } from '../help.ts';
+import { print, say } from '../print.ts';
+import type { Settings } from '../settings.ts';
+import { openServedRegistry } from '../target.ts';
+import type { Terminal } from '../terminal.ts';
+import { tourView } from '../tour-view.ts';
+import { nextCommands } from './tour.ts';
+
+type ServeFlags = {
+  readonly host?: string;
+  readonly port?: number;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly insecureHttp?: boolean;
+};
+
+/** Adds the commands that run a server. */
+export function addServeCommands(program: Command, terminal: Terminal, settings: Settings): void {
+  addServerFlags(program.command('serve'), settings)
+    .summary('run the server')
+    .description(
+      'Open the data directory and answer REST until Ctrl-C. Logs go to stderr, one JSON object a line.',
+    )
+    .addHelpText(
+      'after',
+      example('connectors serve', 'connectors serve --port 8080 --data-dir /var/lib/connectors'),
+    )
+    .action(async (flags: ServeFlags, command: Command) => {
+      await serving(flags, command, settings.CONNECTORS_LOG_LEVEL, async (registry, { url }) => {
+        await announceFirstKey(registry, terminal);
+        say(terminal, `listening on ${url}; Ctrl-C stops`);
+      });
+    });
+
+  addServerFlags(program.command('start'), settings)
+    .summary('run the server, and show a first-time user around')
+    .description(
+      'What `npm start` runs: the server and, where the registry is empty, a walk of the tenant demo through the whole ' +
+        'product. Ctrl-C stops.',
+    )
+    .addHelpText('after', example('connectors start'))
+    .action(async (flags: ServeFlags, command: Command) => {
+      const level = terminal.env['CONNECTORS_LOG_LEVEL'] ? settings.CONNECTORS_LOG_LEVEL : 'warn';
+      await serving(flags, command, level, async (registry, { url }) => {
+        const { dataDir } = targetFor(command, settings);
+        await print(terminal, `connector-registry is running at ${url}, its data in ${dataDir}`, '');
+        const key = await announceFirstKey(registry, terminal);
+        await firstWalk(registry);
+        await print(terminal, ...addresses(url), '', ...next(url, key), '', 'Ctrl-C stops.');
+      });
+    });
+
+  async function serving(
+    flags: ServeFlags,
+    command: Command,
+    level: string,
+    ready: (registry: ConnectorRegistry, server: RunningServer) => Promise<void>,
+  ): Promise<void> {
+    // Not at the top: no other command needs the server's packages.
+    const { registryLog, serverLogger, startServer } = await import('../../server/index.ts');
+    const { pino } = await import('pino');
+    const logger = serverLogger({ level }, pino.destination({ fd: 2, sync: true }));
+    const target = { ...targetFor(command, settings), url: undefined };
+    const tls = await certificate(flags);
+    await using registry = await openServedRegistry(target, terminal, registryLog(logger));
+    const server = await startServer({
+      registry,
+      host: flags.host ?? settings.CONNECTORS_HOST,
+      port: flags.port ?? settings.CONNECTORS_PORT,
+      tls,
+      insecureHttp: flags.insecureHttp ?? false,
+      logger,
+    });
+    try {
+      await registry.announce(server.url);
+      await ready(registry, server);
+      if (!terminal.signal.aborted) await once(terminal.signal, 'abort');
+    } catch (error) {
+      // Ctrl-C is how a server is ended, also one that is still showing somebody around.
+      if (!terminal.signal.aborted) throw error;
+    } finally {
+      say(terminal, 'stopping: finishing what was accepted');
+      await server.close();
+    }
+  }
+
+  /** Walks where the registry is empty, or goes on with a walk that was interrupted. */
+  async function firstWalk(registry: ConnectorRegistry): Promise<void> {
+    if (docsFolder() === undefined) return;
+    const tenant = registry.forTenant(DEMO_TENANT, { admin: true });
+    const before = await walkedSoFar(tenant, DEMO_NAMES, DOCS_SOURCE);
+    const isEmpty = (await registry.getStatistics()).totalConnectors === 0;
+    if (before === 'done') {
+      await print(
+        terminal,
+        `Everything is still there from an earlier start: ${await summary(registry)}`,
+        '',
+      );
+    } else if (before === 'begun' || isEmpty) {
+      await print(terminal, `A walk of tenant ${DEMO_TENANT} through the project's own documentation`, '');
+      await walk(await tourOf(tenant, undefined), tourView(terminal), terminal.signal);
+      await print(terminal, '');
+    } else {
+      await print(terminal, `${await summary(registry)}`, '');
+    }
+  }
+
+  function next(url: string, key: string | undefined): readonly string[] {
+    const shownKey = key ?? '<your API key>';
+    return [
+      'Try next, in another terminal:',
+      `  export CONNECTORS_URL=${url} CONNECTORS_API_KEY=${key === undefined ? `'${shownKey}'` : shownKey}`,
+      ...nextCommands(terminal, DEMO_TENANT, DEMO_NAMES).map((line) => `  ${line}`),
+    ];
+  }
+}
+
+/** Makes the administrator's key of a new registry and shows it, this once. */
+async function announceFirstKey(
+  registry: ConnectorRegistry,
+  terminal: Terminal,
+): Promise<string | undefined> {
+  const keys = await registry.keys.list(null);
+  if (keys.length > 0) {
+    say(
+      terminal,
+      `The administrator's API key was shown at the first start. For another one, stop the server and run: ${terminal.command} keys create --role admin`,
+    );
+    return undefined;
+  }
+  const { key } = await registry.keys.create({ tenantId: null, role: 'admin', label: 'first start' });
+  say(terminal, `The administrator's API key, shown this once (only its hash is kept):\n\n  ${key}\n`);
+  return key;
+}
+
+async function summary(registry: ConnectorRegistry): Promise<string> {
+  const { totalConnectors, connectorsByType } = await registry.getStatistics();
+  const types = Object.entries(connectorsByType).map(([type, count]) => `${count} ${type}`);
+  return `${totalConnectors} connectors (${types.join(', ')})`;
+}
+
+function addresses(url: string): readonly string[] {
+  return [
+    'Addresses',
+    `  REST           ${url}/api/v1`,
+    `  API reference  ${url}/docs`,
+    `  OpenAPI        ${url}/openapi.json`,
+    `  health         ${url}/healthz  ${url}/readyz`,
+  ];
+}
+
+function addServerFlags(command: Command, settings: Settings): Command {
+  return command
+    .option('--host <host>', `the address to listen on (${settings.CONNECTORS_HOST})`)
+    .option('--port <port>', `the port; 0 takes a free one (${settings.CONNECTORS_PORT})`, number)
+    .option('--tls-cert <file>', 'certificate in PEM, with --tls-key')
+    .option('--tls-key <file>', 'private key in PEM')
+    .addOption(new Option('--insecure-http', 'allow plain HTTP on an address that other machines reach'));
+}
+
+async function certificate({ tlsCert, tlsKey }: ServeFlags) {
+  if (tlsCert === undefined && tlsKey === undefined) return undefined;
+  if (tlsCert === undefined || tlsKey === undefined)
+    throw invalidField('--tls-cert', 'and --tls-key belong together');
+  return { cert: await pem(tlsCert, '--tls-cert'), key: await pem(tlsKey, '--tls-key') };
+}
+
+function pem(file: string, flag: string): Promise<Buffer> {
+  return readFile(file).catch(() => {
+    throw invalidField(flag, 'names a file that can be read');
+  });
+}

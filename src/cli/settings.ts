@@ -1,0 +1,36 @@
+import { z } from 'zod';
+import { parseWith } from '../contract/validate.ts';
+
+const port = z.coerce.number().int().min(0).max(65_535);
+
+/** Every environment variable that the command reads, with its default: the one place that names them. */
+export const settings = z.object({
+  CONNECTORS_DATA_DIR: z.string().min(1).default('./data').describe('Where everything is kept.'),
+  CONNECTORS_HOST: z.string().min(1).default('127.0.0.1').describe('The address that the server listens on.'),
+  CONNECTORS_PORT: port.default(7420).describe('The port that the server listens on; 0 takes a free one.'),
+  CONNECTORS_URL: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .describe('A running server that commands go to, instead of opening the data directory.'),
+  CONNECTORS_API_KEY: z.string().min(1).optional().describe('The API key that commands send to that server.'),
+  CONNECTORS_TENANT: z.string().min(1).optional().describe('The tenant that commands are about.'),
+  CONNECTORS_LOG_LEVEL: z
+    .enum(['debug', 'info', 'warn', 'error', 'silent'])
+    .default('info')
+    .describe('What the server logs; `start` logs warnings and errors unless this says otherwise.'),
+  CONNECTORS_MASTER_KEY: z
+    .string()
+    .optional()
+    .describe(
+      'The master key as 32 bytes in base64 or hex, instead of the file master.key in the data directory.',
+    ),
+});
+
+/** The settings as the environment has them. */
+export type Settings = z.output<typeof settings>;
+
+/** The settings of an environment; an empty variable counts as absent. @throws ConnectorError `invalid_argument`. */
+export function readSettings(env: Readonly<Record<string, string | undefined>>): Settings {
+  const given = Object.keys(settings.shape).flatMap((name) => (env[name] ? [[name, env[name]]] : []));
+  return parseWith(settings, Object.fromEntries(given));
+}
