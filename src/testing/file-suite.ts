@@ -84,7 +84,8 @@ export async function* chunksOf(
   yield* chunks;
 }
 
-function recordOf(basePath: string): ConnectorRecord {
+/** A record of a file connector that no registry holds. */
+export function recordOf(basePath: string): ConnectorRecord {
   return {
     connectorId: 'connector-1',
     tenantId: 'tenant-1',

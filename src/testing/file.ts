@@ -8,6 +8,7 @@ import { testListing, testNames } from './file-listing.ts';
 import { testConcurrency, testStreams } from './file-streams.ts';
 import { bytes, chunksOf, collect, fileConnector, text, untouchable, type FileSuite } from './file-suite.ts';
 
+/** The driver to prove, and how to open it. */
 export type FileDriverCase = {
   readonly driver: Pick<FileDriver, 'id' | 'capabilities'>;
   /** A client over a place that nobody else uses; called once. */

@@ -7,6 +7,7 @@ export function testChanges({ store, fresh, connector, stored }: StoreSuite): vo
   describe('an update', () => {
     it('replaces the record, its activity and its secrets', async () => {
       const { record } = await stored({ secrets: [secret('old', 'x'), secret('both', 'y')] });
+      const sibling = await stored({ secrets: [secret('both', 'its own')] });
       const next = {
         ...record,
         name: fresh('renamed'),
@@ -20,6 +21,8 @@ export function testChanges({ store, fresh, connector, stored }: StoreSuite): vo
       expect(found?.record.updatedAt).toEqual(next.updatedAt);
       expect(found?.activity).toEqual(FAILED);
       expect(await store().getSecrets(record.tenantId, record.connectorId)).toEqual([secret('both', 'z')]);
+      const { tenantId, connectorId } = sibling.record;
+      expect(await store().getSecrets(tenantId, connectorId)).toEqual(sibling.secrets);
       expect(await store().getConnectorByName(record.tenantId, record.name)).toBeUndefined();
     });
 

@@ -6,6 +6,7 @@ import { testInvocations } from './store-invocations.ts';
 import { testKeys } from './store-keys.ts';
 import { storeSuite } from './store-suite.ts';
 
+/** How to open the store to prove. */
 export type StoreCase = {
   /** A store of its own at each call, empty. */
   readonly open: () => Promise<Store>;

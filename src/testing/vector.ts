@@ -1,12 +1,9 @@
-import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { z } from 'zod';
-import { ConnectorConfig } from '../connectors/config.ts';
-import type { ClientSession } from '../connectors/session.ts';
-import { VectorConnector } from '../connectors/vector/connector.ts';
+import type { VectorConnector } from '../connectors/vector/connector.ts';
 import type {
   DistanceMetric,
   Filter,
@@ -19,10 +16,10 @@ import type {
 } from '../connectors/vector/driver.ts';
 import { matches, operatorsOf, parseFilter } from '../connectors/vector/filter.ts';
 import { score } from '../connectors/vector/score.ts';
-import { systemClock } from '../contract/clock.ts';
-import { NEVER } from '../policies/pipeline.ts';
 import { CORPUS, FILTERS, NEEDS } from './vector-corpus.ts';
+import { idleVectorConnector, numbers, vectorConnector, vectorContext } from './vector-suite.ts';
 
+/** The driver to prove, and how to open it. */
 export type VectorSuite<Options extends z.ZodObject> = {
   readonly driver: VectorDriver<Options>;
   /** Opens the collection that the context names by its `connectorId` and `folder`; it is empty at first. */
@@ -227,11 +224,7 @@ function testRecords(open: () => Promise<VectorConnector>): void {
 
 function testRefusals(capabilities: VectorCapabilities): void {
   const idle = (metric = metricOf(capabilities), dimension = 3): VectorConnector =>
-    new VectorConnector({
-      record: vectorRecord('idle', dimension, metric),
-      session: UNTOUCHABLE,
-      capabilities,
-    });
+    idleVectorConnector({ dimension, metric, capabilities });
   const refused = (capability: string) => ({ code: 'unsupported', details: { capability } });
 
   describe('refuses before any I/O', () => {
@@ -300,78 +293,6 @@ function testReopening({
   });
 }
 
-/** A connector on an open client without policies. */
-export function vectorConnector(
-  client: VectorClient,
-  { connectorId, dimension, metric }: VectorOpenContext,
-  capabilities: VectorCapabilities,
-): VectorConnector {
-  return new VectorConnector({
-    record: vectorRecord(connectorId, dimension, metric),
-    session: directSession(client),
-    capabilities,
-  });
-}
-
-/** What a host gives to `open()`, for a collection of its own below `scratch`. */
-export function vectorContext(scratch: string, dimension: number, metric: DistanceMetric): VectorOpenContext {
-  const connectorId = randomUUID();
-  const silent = (): void => {};
-  return {
-    tenantId: 'conformance',
-    connectorId,
-    folder: path.join(scratch, connectorId),
-    tenantFolder: scratch,
-    clock: systemClock,
-    log: { debug: silent, info: silent, warn: silent, error: silent },
-    signal: NEVER,
-    progress: silent,
-    dimension,
-    metric,
-  };
-}
-
-function vectorRecord(connectorId: string, dimension: number, metric: DistanceMetric) {
-  const now = new Date(0);
-  return {
-    connectorId,
-    tenantId: 'conformance',
-    name: connectorId,
-    connectorType: 'vector',
-    provider: 'conformance',
-    config: new ConnectorConfig(),
-    settings: { vector_dimension: dimension, distance_metric: metric },
-    capabilities: [],
-    metadata: {},
-    version: 1,
-    createdAt: now,
-    updatedAt: now,
-  } as const;
-}
-
-function directSession(client: VectorClient): ClientSession<VectorClient> {
-  return {
-    run: ({ operation, idempotent, signal = NEVER }, run) =>
-      run(client, { operation, idempotent, signal, attempt: 1, progress: () => {} }),
-    hold: () => () => {},
-    connect: async () => {},
-    disconnect: () => client.close(),
-    check: async () => ({ ok: true, stages: [] }),
-  };
-}
-
-const touched = (): never => {
-  throw new Error('the client was touched');
-};
-/** A session that nothing may reach. */
-const UNTOUCHABLE: ClientSession<VectorClient> = {
-  run: touched,
-  hold: touched,
-  connect: touched,
-  disconnect: touched,
-  check: touched,
-};
-
 function metricOf({ metrics }: VectorCapabilities): DistanceMetric {
   return metrics[0] ?? 'cosine';
 }
@@ -383,16 +304,6 @@ function isDeclared(filter: Filter, capabilities: VectorCapabilities): boolean {
 function expected(filter: Filter): readonly string[] {
   const node = parseFilter(filter);
   return CORPUS.filter(({ metadata }) => matches(node, metadata)).map(({ id }) => id);
-}
-
-/** Vectors of float32 numbers between -1 and 1, the same in each run: a linear congruential generator. */
-export function numbers(count: number, dimension: number, seed = 1): readonly (readonly number[])[] {
-  let state = seed;
-  const next = (): number => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return Math.fround(state / 2 ** 31 - 1);
-  };
-  return Array.from({ length: count }, () => Array.from({ length: dimension }, next));
 }
 
 function inFloat64(metric: DistanceMetric, a: readonly number[], b: readonly number[]): number {

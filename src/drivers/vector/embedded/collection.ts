@@ -203,7 +203,11 @@ export class Collection {
 
   check(): readonly Note[] {
     this.#database.ping();
-    const { problem } = this.#indexer;
+    const { problem, working } = this.#indexer;
+    if (working)
+      return [
+        { level: 'info', message: `${this.#unindexed} vectors are not indexed yet, and searched exactly` },
+      ];
     if (problem === undefined || !this.#wantsIndex()) return [];
     return [{ level: 'warn', message: `every search is exact, and slower for it: ${problem}` }];
   }

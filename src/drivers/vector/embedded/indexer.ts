@@ -50,6 +50,11 @@ export class Indexer {
     return this.#serving;
   }
 
+  /** Whether it is being brought up to date. */
+  get working(): boolean {
+    return this.#work !== undefined;
+  }
+
   /** Why there is no index, where there should be one. */
   get problem(): string | undefined {
     return this.#problem;
