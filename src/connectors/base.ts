@@ -57,8 +57,10 @@ export type HealthStage = {
   readonly message?: string;
   readonly remedy?: string;
 };
+/** The stages of a health check in the order they ran; `ok` when none failed. */
 export type HealthReport = { readonly ok: boolean; readonly stages: readonly HealthStage[] };
 
+/** What every call to a backend takes. */
 export type CallOptions = {
   /** Ends the wait at once. */
   readonly signal?: AbortSignal | undefined;

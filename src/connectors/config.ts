@@ -6,6 +6,7 @@ export const secretReference = z.union([
   z.strictObject({ from_env: z.string().min(1) }),
   z.strictObject({ from_file: z.string().min(1) }),
 ]);
+/** Where a credential is read from at opening, instead of being stored: an environment variable or a file. */
 export type SecretReference = z.output<typeof secretReference>;
 
 /** Credential values by dotted field name; strings, or references to where one is kept. */
@@ -13,6 +14,7 @@ export const credentials = z.record(
   z.string().min(1).max(256),
   z.union([z.string().min(1).max(65_536), secretReference]),
 );
+/** Credentials by field name: a secret in clear, or where to read it. */
 export type Credentials = z.output<typeof credentials>;
 
 /** The configuration of a connector, in wire names: this schema is what the REST interface, the CLI and the store share. */
@@ -56,6 +58,7 @@ export type WireConfig = z.output<typeof connectorConfig>;
 /** What stands in for a credential in every output; sent back in an update, it keeps the stored one. */
 export const MASK = '***';
 
+/** A configuration as an application writes it; what is absent has its default. */
 export type ConnectorConfigInput = {
   readonly endpoint?: string;
   readonly timeoutSeconds?: number;

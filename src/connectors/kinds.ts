@@ -9,8 +9,10 @@ export const ConnectorType = {
   stream: 'stream',
   custom: 'custom',
 } as const;
+/** One of {@link ConnectorType}. */
 export type ConnectorType = (typeof ConnectorType)[keyof typeof ConnectorType];
 
+/** Where a connector stands; `checkStatusMove` says which may follow which. */
 export const ConnectorStatus = {
   registered: 'registered',
   configuring: 'configuring',
@@ -20,8 +22,10 @@ export const ConnectorStatus = {
   error: 'error',
   deprecated: 'deprecated',
 } as const;
+/** One of {@link ConnectorStatus}. */
 export type ConnectorStatus = (typeof ConnectorStatus)[keyof typeof ConnectorStatus];
 
+/** What a connector can be used for, in the coarse terms that a list can be filtered by. */
 export const ConnectorCapability = {
   read: 'read',
   write: 'write',
@@ -32,4 +36,5 @@ export const ConnectorCapability = {
   search: 'search',
   vector_search: 'vector_search',
 } as const;
+/** One of {@link ConnectorCapability}. */
 export type ConnectorCapability = (typeof ConnectorCapability)[keyof typeof ConnectorCapability];

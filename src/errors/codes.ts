@@ -69,6 +69,7 @@ export const ERROR_CODES = {
   timeout: { status: 504, recovery: 'safe', sick: true, summary: 'No answer within the time limit.' },
 } as const satisfies Readonly<Record<string, CodeRow>>;
 
+/** One of the codes of {@link ERROR_CODES}: what a caller branches on. */
 export type ErrorCode = keyof typeof ERROR_CODES;
 
 /** The row of a code, with optional columns visible. */

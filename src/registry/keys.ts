@@ -5,6 +5,7 @@ import type { ApiKeyRecord, Role, Store } from '../store/store.ts';
 
 const REMEMBERED_KEYS = 1_000;
 
+/** An API key to be made. */
 export type NewApiKey = {
   /** Null makes a key for all tenants, which only an administrator may be. */
   readonly tenantId: string | null;

@@ -17,6 +17,7 @@ import { silentLog } from './log.ts';
 import { OpenClients } from './open-clients.ts';
 import type { Emit, Parts } from './parts.ts';
 
+/** How a registry is opened; nothing is required. */
 export type RegistryOptions = {
   /** Where everything is kept. Absent: in memory and a temporary folder, gone when the registry is closed. */
   readonly dataDir?: string | undefined;

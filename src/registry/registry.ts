@@ -42,6 +42,7 @@ export type Scope = { readonly tenantId?: string | undefined };
 /** Who makes or changes something; only an administrator may set references and options that leave the tenant's ground. */
 export type Actor = { readonly admin?: boolean };
 
+/** Which connectors to list, and which part of that list. */
 export type ListOptions = Scope & {
   readonly connectorType?: ConnectorType | undefined;
   readonly status?: ConnectorStatus | undefined;

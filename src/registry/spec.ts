@@ -126,16 +126,19 @@ type Common = {
   /** An id of your own instead of a random one. */
   readonly connectorId?: string;
 };
+/** A vector connector to be made. */
 export type VectorConnectorSpec = Common & {
   /** Numbers in each vector; 1536 by default. */
   readonly vectorDimension?: number;
   /** `cosine` by default. */
   readonly distanceMetric?: DistanceMetric;
 };
+/** A file connector to be made. */
 export type FileConnectorSpec = Common & {
   /** A folder inside the connector's root that all paths are relative to. */
   readonly basePath?: string;
 };
+/** A functions connector to be made. */
 export type ServerlessConnectorSpec = Common & {
   readonly region?: string;
   /** How long results are known after they ended, in seconds; a day by default. */
@@ -146,6 +149,7 @@ export type ConnectorSpec =
   | ({ readonly connectorType: 'vector' } & VectorConnectorSpec)
   | ({ readonly connectorType: 'file' } & FileConnectorSpec)
   | ({ readonly connectorType: 'serverless' } & ServerlessConnectorSpec);
+/** A change of a connector, in the names of the TypeScript API. What is absent stays. */
 export type ConnectorPatch = {
   readonly name?: string;
   readonly config?: ConnectorConfigInput;

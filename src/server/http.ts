@@ -25,6 +25,7 @@ const KEEP_ALIVE_TIMEOUT_MS = 5_000;
 /** The longest silence while a body is being received; as a whole it may take as long as it wants. */
 const BODY_IDLE_MS = 30_000;
 
+/** What the HTTP application serves, and how. */
 export type HttpOptions = {
   readonly registry: ConnectorRegistry;
   readonly logger: Logger;

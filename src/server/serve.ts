@@ -9,6 +9,7 @@ import { serverLogger } from './logging.ts';
 const STOP_MS = 10_000;
 const IDLE_SWEEP_MS = 100;
 
+/** What to serve, and where. */
 export type ServerOptions = {
   readonly registry: ConnectorRegistry;
   /** `127.0.0.1` by default. */
@@ -22,6 +23,7 @@ export type ServerOptions = {
   readonly logger?: Logger;
 };
 
+/** A server that listens. */
 export type RunningServer = {
   /** Where it listens: `http://127.0.0.1:7420`. */
   readonly url: string;

@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import type { Client, Driver, OpenContext } from '../../contract/driver.ts';
 
+/** What is known of one file or folder. */
 export type FileInfo = {
   /** The last segment of the path. */
   readonly name: string;
@@ -14,11 +15,13 @@ export type FileInfo = {
   readonly isDirectory: boolean;
 };
 
+/** One page of a listing; without `nextCursor` it is the last. */
 export type FilePage = { readonly files: readonly FileInfo[]; readonly nextCursor?: string };
 
 /** Bytes `start` to `end`, both inclusive and counted from 0; no `end` means to the end of the file. */
 export type ByteRange = { readonly start: number; readonly end?: number };
 
+/** What a file backend can do. The connector refuses everything else before any I/O. */
 export type FileCapabilities = {
   readonly ranges: boolean;
   /** `ifNoneMatch: '*'` is atomic: of many writers exactly one succeeds. */
@@ -31,6 +34,7 @@ export type FileCapabilities = {
   readonly limits: { readonly pathBytes: number; readonly fileBytes: number };
 };
 
+/** A listing as the client gets it. */
 export type ClientListOptions = {
   readonly recursive: boolean;
   /** Entries at most in the page. */
@@ -38,12 +42,16 @@ export type ClientListOptions = {
   /** What an earlier page answered as `nextCursor`. */
   readonly cursor?: string | undefined;
 };
+/** A write as the client gets it: only what the capabilities declare. */
 export type ClientWriteOptions = {
   readonly contentType?: string | undefined;
   readonly ifNoneMatch?: '*' | undefined;
 };
+/** What was written, as it lies on the backend now. */
 export type WriteResult = { readonly path: string; readonly size: number; readonly etag?: string };
+/** A file that is being read: the facts of the whole, and the bytes that were asked for. */
 export type OpenedFile = { readonly info: FileInfo; readonly body: AsyncIterable<Uint8Array> };
+/** What a signed address is for, and for how long. */
 export type PresignOptions = { readonly method: 'GET' | 'PUT'; readonly expiresInSeconds: number };
 
 /**
@@ -73,6 +81,7 @@ export interface FileClient extends Client {
   presign?(path: string, options: PresignOptions, signal: AbortSignal): Promise<string>;
 }
 
+/** A driver of a file backend. */
 export type FileDriver<Options extends z.ZodObject = z.ZodObject> = Driver<
   'file',
   FileCapabilities,

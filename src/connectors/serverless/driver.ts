@@ -1,9 +1,11 @@
 import type { z } from 'zod';
 import type { Client, Driver, OpenContext } from '../../contract/driver.ts';
 
+/** Anything that JSON can say. */
 export type JsonValue =
   string | number | boolean | null | readonly JsonValue[] | { readonly [key: string]: JsonValue };
 
+/** What is known of one function. */
 export type FunctionInfo = {
   readonly name: string;
   readonly runtime?: string;
@@ -25,6 +27,7 @@ export type InvocationOutcome = {
   readonly durationMs?: number;
 };
 
+/** One run of a function as the client gets it. */
 export type ClientInvocation = {
   /** Our id of the invocation, the same for each attempt, handed to the function so that it can be idempotent. */
   readonly requestId: string;
@@ -36,6 +39,7 @@ export type ClientInvocation = {
 export type FunctionSource =
   { readonly code: string; readonly filename?: string } | { readonly path: string };
 
+/** What a functions backend can do. The connector refuses everything else before any I/O. */
 export type ServerlessCapabilities = {
   readonly deploy: boolean;
   readonly limits: {
@@ -45,6 +49,7 @@ export type ServerlessCapabilities = {
   };
 };
 
+/** One method per operation. The connector has validated every argument and checked it against the capabilities. */
 export interface ServerlessClient extends Client {
   /**
    * Runs a function once.
@@ -65,6 +70,7 @@ export interface ServerlessClient extends Client {
   remove?(name: string, signal: AbortSignal): Promise<boolean>;
 }
 
+/** A driver of a functions backend. */
 export type ServerlessDriver<Options extends z.ZodObject = z.ZodObject> = Driver<
   'serverless',
   ServerlessCapabilities,

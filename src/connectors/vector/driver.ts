@@ -2,12 +2,14 @@ import type { z } from 'zod';
 import type { Client, Driver, OpenContext } from '../../contract/driver.ts';
 import type { ErrorCode } from '../../errors/codes.ts';
 
+/** How near two vectors are: by angle, by distance, or by dot product. */
 export type DistanceMetric = 'cosine' | 'euclidean' | 'dot';
 
 /** JSON as metadata may hold it: nested objects, and arrays of strings or numbers. */
 export type MetadataValue = string | number | boolean | null | readonly (string | number)[] | Metadata;
 export type Metadata = { readonly [key: string]: MetadataValue };
 
+/** One vector with its id, and what is known about it. */
 export type VectorRecord = {
   /** 1 to 512 characters. */
   readonly id: string;
@@ -38,6 +40,7 @@ export type FilterOperator =
   | 'or'
   | 'not';
 
+/** What a vector backend can do. The connector refuses everything else before any I/O. */
 export type VectorCapabilities = {
   readonly metrics: readonly DistanceMetric[];
   readonly filter: readonly FilterOperator[];
@@ -53,8 +56,10 @@ export type VectorCapabilities = {
   };
 };
 
+/** What the host gives to a vector driver: the shape of its vectors on top of the rest. */
 export type VectorOpenContext = OpenContext & { readonly dimension: number; readonly metric: DistanceMetric };
 
+/** One record that the backend refused, by its place in the batch. */
 export type UpsertError = {
   readonly index: number;
   readonly id: string;
@@ -62,6 +67,7 @@ export type UpsertError = {
   readonly message: string;
 };
 
+/** One record that a search found, with the figure as the metric has it. */
 export type ClientMatch = {
   readonly id: string;
   /** The cosine, the true euclidean distance or the dot product, whatever the backend calls it. */
@@ -71,6 +77,7 @@ export type ClientMatch = {
   readonly values?: readonly number[];
 };
 
+/** A search as the client gets it: every default filled in, the filter parsed and supported. */
 export type ClientQuery = {
   readonly topK: number;
   readonly filter?: Filter | undefined;
@@ -78,9 +85,11 @@ export type ClientQuery = {
   readonly includeMetadata: boolean;
 };
 
+/** What to delete: these ids, what a filter matches, or everything. */
 export type DeleteSelector =
   { readonly ids: readonly string[] } | { readonly filter: Filter } | { readonly all: true };
 
+/** A record as the backend keeps it. */
 export type StoredVector = {
   readonly id: string;
   readonly values: readonly number[];
@@ -105,6 +114,7 @@ export interface VectorClient extends Client {
   count(filter: Filter | undefined, signal: AbortSignal): Promise<number>;
 }
 
+/** A driver of a vector backend. */
 export type VectorDriver<Options extends z.ZodObject = z.ZodObject> = Driver<
   'vector',
   VectorCapabilities,

@@ -21,6 +21,7 @@ type At = {
   /** Where the operator stands in the filter that was parsed. */
   readonly path: string;
 };
+/** A parsed filter: what a driver compiles into its own language. */
 export type FilterNode = At &
   (
     | { readonly op: 'and' | 'or'; readonly nodes: readonly FilterNode[] }
