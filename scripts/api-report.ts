@@ -31,6 +31,7 @@ function report(entry: string): readonly string[] {
     configObjectFullPath: undefined,
     configObject: {
       projectFolder: root,
+      newlineKind: 'lf',
       mainEntryPointFilePath: declarations,
       compiler: {
         // Its own TypeScript is 6, which reads what 7 wrote; the project's tsconfig is not for it.
