@@ -13,9 +13,10 @@ const MINUTE_MS = 60_000;
 /** A backend that fails as told, then answers `ok`; it notes when each attempt came. */
 function backend(clock: ReturnType<typeof testClock>, failures: readonly unknown[]) {
   const seen: { readonly attempt: number; readonly atMs: number }[] = [];
-  const startMs = clock.now();
+  // Not now(): at the epoch's size a double has no digits left for fractions of a millisecond.
+  const startMs = clock.monotonicMs();
   const run = async (call: Call) => {
-    seen.push({ attempt: call.attempt, atMs: clock.now() - startMs });
+    seen.push({ attempt: call.attempt, atMs: clock.monotonicMs() - startMs });
     const failure = failures[seen.length - 1];
     if (failure !== undefined) throw failure;
     return 'ok';
