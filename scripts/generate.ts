@@ -6,11 +6,15 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import manifest from '../package.json' with { type: 'json' };
+import { operations } from '../src/operations/index.ts';
 import type { AnyDriver } from '../src/registry/catalog.ts';
+import { openApiDocument } from '../src/server/openapi.ts';
 import { capabilitiesPage, driverPage, errorsPage, loadersModule } from './generate/pages.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
+const peerRanges: Readonly<Record<string, string>> = manifest.peerDependencies;
 const names = driverNames();
 const drivers = await Promise.all(names.map(load));
 const files = new Map<string, string>([
@@ -18,7 +22,7 @@ const files = new Map<string, string>([
   ['docs/errors.md', errorsPage()],
   ['docs/capabilities.md', capabilitiesPage(drivers)],
   ...drivers.map((driver) => [`docs/drivers/${driver.kind}-${driver.id}.md`, driverPage(driver)] as const),
-  ...(await openApi()),
+  ['docs/openapi.json', `${JSON.stringify(openApiDocument(operations), null, 2)}\n`],
 ]);
 const left = filesIn('docs/drivers').filter((path) => !files.has(path));
 
@@ -60,18 +64,14 @@ async function load(name: string): Promise<AnyDriver> {
   if (`${driver.kind}/${driver.id}` !== name) {
     throw new Error(`the driver in src/drivers/${name} calls itself ${driver.kind}/${driver.id}`);
   }
+  for (const [peer, range] of Object.entries(driver.peers ?? {})) {
+    if (peerRanges[peer] !== range) {
+      throw new Error(
+        `the driver ${name} wants ${peer}@${range}, and package.json ${peerRanges[peer] ?? 'does not'}`,
+      );
+    }
+  }
   return driver;
-}
-
-async function openApi(): Promise<readonly (readonly [string, string])[]> {
-  const path = join(root, 'src/server/openapi.ts');
-  if (!existsSync(path)) return [];
-  // A parse boundary: what is written is read by people in the diff, and served from the same function.
-  const { openApiDocument } = (await import(pathToFileURL(path).href)) as {
-    readonly openApiDocument?: () => unknown;
-  };
-  if (openApiDocument === undefined) return [];
-  return [['docs/openapi.json', `${JSON.stringify(await openApiDocument(), null, 2)}\n`]];
 }
 
 function filesIn(folder: string): readonly string[] {
