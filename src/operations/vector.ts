@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import type { VectorRecord } from '../connectors/vector/driver.ts';
+import type { DeleteSelector, Filter, VectorRecord } from '../connectors/vector/driver.ts';
 import { invalidField } from '../errors/error.ts';
-import { connectorId, errorCode, filter } from './fields.ts';
+import { connectorId, errorCode, filter, provenByConnector, vectorMetadata } from './fields.ts';
 import { importRecords } from './import.ts';
 import { defineOperation } from './operation.ts';
 import { toWire } from './wire.ts';
@@ -11,12 +11,11 @@ const MiB = 2 ** 20;
 const record = z.object({
   id: z.string().min(1).max(512),
   values: z.array(z.number()).describe('Exactly as many finite numbers as the connector has dimensions.'),
-  metadata: z.record(z.string(), z.unknown()).optional(),
+  metadata: vectorMetadata.optional(),
   text: z.string().optional(),
 });
 
-// Documented in full and read as unknown: the connector checks every number anyway, in slices that let the event loop
-// turn, and walking 10,000 vectors twice would double the time.
+// Documented in full and read as unknown: the connector checks every number, in slices that let the event loop turn.
 const vector = z.unknown().meta(documented(z.array(z.number()).min(1)));
 const records = z.array(z.unknown().meta(documented(record))).describe('1 to 10,000 records.');
 const ids = z.array(z.string()).describe('Ids of records, at most 10,000.');
@@ -25,7 +24,7 @@ const match = z.object({
   id: z.string(),
   score: z.number().min(0).max(1).describe('Larger is nearer, whatever the metric and the backend.'),
   raw_score: z.number().describe('The cosine, the euclidean distance or the dot product itself.'),
-  metadata: z.record(z.string(), z.unknown()).readonly().optional(),
+  metadata: vectorMetadata.optional(),
   text: z.string().optional(),
   values: z.array(z.number()).readonly().optional(),
 });
@@ -55,7 +54,7 @@ export const vectorUpsert = defineOperation({
   output: upsertResult,
   async run({ tenant, signal }, { connector_id, records: given }) {
     const connector = await tenant().vector(connector_id);
-    return connector.upsertVectors(checkedByConnector(given), { signal });
+    return connector.upsertVectors(provenByConnector<readonly VectorRecord[]>(given), { signal });
   },
 });
 
@@ -96,9 +95,9 @@ export const vectorSearch = defineOperation({
   output: z.object({ matches: z.array(match).readonly() }),
   async run({ tenant, signal }, input) {
     const connector = await tenant().vector(input.connector_id);
-    const matches = await connector.search(numbers(input.vector), {
+    const matches = await connector.search(provenByConnector<readonly number[]>(input.vector), {
       topK: input.top_k,
-      filter: input.filter,
+      filter: provenByConnector<Filter | undefined>(input.filter),
       includeValues: input.include_values,
       includeMetadata: input.include_metadata,
       minScore: input.min_score,
@@ -125,9 +124,11 @@ export const vectorDelete = defineOperation({
   output: z.object({ deleted: z.int().min(0) }),
   async run({ tenant, signal }, { connector_id, ids: named, filter: conditions, all }) {
     const connector = await tenant().vector(connector_id);
-    const given = [named && { ids: named }, conditions && { filter: conditions }, all && { all }].filter(
-      (selector) => selector !== undefined,
-    );
+    const given: readonly DeleteSelector[] = [
+      ...(named ? [{ ids: named }] : []),
+      ...(conditions !== undefined ? [{ filter: provenByConnector<Filter>(conditions) }] : []),
+      ...(all ? [{ all }] : []),
+    ];
     const [selector] = given;
     if (!selector || given.length > 1) throw invalidField('input', 'has exactly one of ids, filter and all');
     return connector.deleteVectors(selector, { signal });
@@ -169,7 +170,12 @@ export const vectorCount = defineOperation({
   output: z.object({ count: z.int().min(0) }),
   async run({ tenant, signal }, { connector_id, filter: conditions }) {
     const connector = await tenant().vector(connector_id);
-    return { count: await connector.countVectors({ filter: conditions, signal }) };
+    return {
+      count: await connector.countVectors({
+        filter: provenByConnector<Filter | undefined>(conditions),
+        signal,
+      }),
+    };
   },
 });
 
@@ -177,14 +183,4 @@ export const vectorCount = defineOperation({
 function documented(schema: z.ZodType): Record<string, unknown> {
   const { $schema: _dialect, ...rest } = z.toJSONSchema(schema, { io: 'input' });
   return rest;
-}
-
-function checkedByConnector(given: readonly unknown[]): readonly VectorRecord[] {
-  // The connector's own check reads each field as unknown, and names a bad one by its index.
-  return given as readonly VectorRecord[];
-}
-
-function numbers(given: unknown): readonly number[] {
-  // As above: the connector refuses whatever is not an array of finite numbers.
-  return given as readonly number[];
 }
