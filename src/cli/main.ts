@@ -23,7 +23,8 @@ async function main(): Promise<void> {
   process.on('SIGTERM', interrupt);
   // A reader such as `head` may leave early; the write that was under way reports it.
   process.stdout.on('error', () => {});
-  process.exitCode = await runCommand(process.argv.slice(2), {
+  process.exitCode = await runCommand({
+    args: process.argv.slice(2),
     stdin: process.stdin,
     stdout: process.stdout,
     stderr: process.stderr,

@@ -56,6 +56,29 @@ export function wrapped(text: string, columns: number, indent = ''): string {
   return lines.map((line) => (indent + line).trimEnd()).join('\n');
 }
 
+/** Markdown as it reads on a terminal: no marks of emphasis, no links, each paragraph one line, lists and tables as they are. */
+export function readable(markdown: string): string {
+  const lines: string[] = [];
+  for (const line of markdown
+    .replace(/\*\*|`/g, '')
+    .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+    .split('\n')) {
+    const before = lines.at(-1) ?? '';
+    const startsAnew = /^\s*(?:[-*+|#]|\d+[.)]|$)/.test(line) || before === '' || before.startsWith('|');
+    if (/^\|[\s:|-]+\|$/.test(line)) continue;
+    if (startsAnew) lines.push(line.startsWith('|') ? line.replace(/ {2,}/g, ' ') : line);
+    else lines.push(`${lines.pop() ?? ''} ${line.trim()}`);
+  }
+  return lines.join('\n');
+}
+
+/** The beginning of a text, cut between words. */
+export function beginning(text: string, characters: number): string {
+  if (text.length <= characters) return text;
+  const end = text.lastIndexOf(' ', characters);
+  return `${text.slice(0, end > 0 ? end : characters).trimEnd()} …`;
+}
+
 /** The beginning of a text on one line. */
 export function excerpt(text: string, length: number): string {
   const line = oneLine(text);

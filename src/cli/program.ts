@@ -16,10 +16,10 @@ const FAILED = 1;
 const WRONG_USAGE = 2;
 const INTERRUPTED = 130;
 
-/** Runs one command line (without the program's own name) and answers its exit code; it never throws. */
-export async function runCommand(args: readonly string[], terminal: Terminal): Promise<number> {
+/** Runs a command line and answers its exit code; it never throws. */
+export async function runCommand(terminal: Terminal): Promise<number> {
   try {
-    await program(terminal, readSettings(terminal.env)).parseAsync([...args], { from: 'user' });
+    await program(terminal, readSettings(terminal.env)).parseAsync([...terminal.args], { from: 'user' });
     return 0;
   } catch (error) {
     // Commander has said what is wrong, or printed the help that was asked for.

@@ -41,26 +41,42 @@ export async function openTransport(target: Target, terminal: Terminal): Promise
 /**
  * The registry of the data directory, for a command that ends soon: invocations that wait there are left to a server.
  *
- * @throws ConnectorError `invalid_state` that names the command to use instead, when a server has the directory.
+ * @param needsDirectory whether the command cannot be sent to a server instead.
+ * @throws ConnectorError `invalid_state` that says what to do instead, when another process has the directory.
  */
-export function openRegistry(target: Target, terminal: Terminal): Promise<ConnectorRegistry> {
-  return open(target, terminal, { resumeInvocations: false });
+export function openRegistry(
+  target: Target,
+  terminal: Terminal,
+  { needsDirectory = false }: { readonly needsDirectory?: boolean } = {},
+): Promise<ConnectorRegistry> {
+  return open(target, terminal, { resumeInvocations: false, needsDirectory });
 }
 
 /** The same for a server, which takes up the invocations that wait. */
 export function openServedRegistry(target: Target, terminal: Terminal, log: Log): Promise<ConnectorRegistry> {
-  return open(target, terminal, { log });
+  return open(target, terminal, { log, needsDirectory: true });
 }
 
+type OpenOptions = Pick<RegistryOptions, 'log' | 'resumeInvocations'> & { readonly needsDirectory: boolean };
+
 async function open(
-  target: Target,
+  { dataDir, apiKey }: Target,
   terminal: Terminal,
-  options: Pick<RegistryOptions, 'log' | 'resumeInvocations'>,
+  { needsDirectory, ...options }: OpenOptions,
 ): Promise<ConnectorRegistry> {
   try {
-    return await ConnectorRegistry.open({ dataDir: target.dataDir, drivers, env: terminal.env, ...options });
+    return await ConnectorRegistry.open({ dataDir, drivers, env: terminal.env, ...options });
   } catch (error) {
-    throw withWayOut(error, target, terminal);
+    if (!isConnectorError(error) || typeof error.details['pid'] !== 'number') throw error;
+    const { pid, url } = error.details;
+    const wayOut =
+      needsDirectory || typeof url !== 'string'
+        ? `stop that process first (kill ${pid})`
+        : `ask the server instead: ${throughServer(url, apiKey, terminal)}`;
+    throw new ConnectorError(error.code, `${error.message}; ${wayOut}`, {
+      cause: error,
+      details: error.details,
+    });
   }
 }
 
@@ -82,12 +98,14 @@ function localTransport(registry: ConnectorRegistry, signal: AbortSignal): Trans
   };
 }
 
-/** The error of a directory in use, with the command that reaches the server instead. */
-function withWayOut(error: unknown, { apiKey }: Target, { command }: Terminal): unknown {
-  if (!isConnectorError(error) || error.code !== 'invalid_state') return error;
-  const { url } = error.details;
-  if (typeof url !== 'string') return error;
-  const key = apiKey === undefined ? 'CONNECTORS_API_KEY=<your key> ' : '';
-  const message = `${error.message}; ask that server instead: ${key}${command} --url ${shellWord(url)} …`;
-  return new ConnectorError('invalid_state', message, { cause: error, details: error.details });
+/** The command as it was given, sent to a server. A key is named, never repeated. */
+function throughServer(url: string, apiKey: string | undefined, { command, args, env }: Terminal): string {
+  const key =
+    apiKey !== undefined && env['CONNECTORS_API_KEY'] === apiKey ? '' : 'CONNECTORS_API_KEY=<your key> ';
+  const flags = args.filter((_, at) => !isKeyFlag(args, at)).map(shellWord);
+  return [`${key}${command} --url ${shellWord(url)}`, ...flags].join(' ');
+}
+
+function isKeyFlag(args: readonly string[], at: number): boolean {
+  return /^--api-key(?:=|$)/.test(args[at] ?? '') || args[at - 1] === '--api-key';
 }

@@ -14,6 +14,8 @@ export type Terminal = {
   readonly columns: number;
   /** How the command is called here, for the commands that messages suggest. */
   readonly command: string;
+  /** What followed it. */
+  readonly args: readonly string[];
   /** Aborted by Ctrl-C. */
   readonly signal: AbortSignal;
 };

@@ -1,11 +1,12 @@
 import type { Invocation } from '../connectors/serverless/invocations.ts';
 import type { TourEvent, TourWatcher } from '../tour/walk.ts';
 import { statistics } from './commands/connectors.ts';
-import { excerpt, print, wrapped } from './print.ts';
+import { beginning, excerpt, print, readable, wrapped } from './print.ts';
 import { withProgress } from './progress.ts';
 import { oneLine, type Terminal } from './terminal.ts';
 
-const EXCERPT_CHARACTERS = 420;
+const EXCERPT_CHARACTERS = 480;
+const INDENT = '         ';
 
 /** Shows a walk to a person: bars on a terminal while it works, a few lines for what was done. */
 export function tourView(terminal: Terminal): TourWatcher {
@@ -72,7 +73,7 @@ function linesOf(event: TourEvent, columns: number): readonly string[] {
     case 'invoked':
       return invokedLines(event, columns);
     case 'statistics':
-      return ['', 'Statistics', indented(statistics(event.stats.toDict()))];
+      return ['', 'Statistics', statistics(event.stats.toDict()).replace(/^/gm, '  ')];
   }
 }
 
@@ -84,7 +85,7 @@ function answerLines({ score, text = '', metadata = {} }: ShownMatch, at: number
   const head = excerpt(`  ${score.toFixed(3)}  ${place}`.trim(), columns - 2);
   // The best is shown, the others are named.
   return at === 0
-    ? `  ${head}\n${wrapped(excerpt(text, EXCERPT_CHARACTERS), columns, '         ')}`
+    ? `  ${head}\n${wrapped(beginning(readable(text), EXCERPT_CHARACTERS), columns, INDENT)}`
     : `  ${head}`;
 }
 
@@ -94,13 +95,14 @@ function invokedLines(
 ) {
   const { function: name, requestId, status, durationMs, result, error } = invocation;
   const took = durationMs === undefined ? '' : ` in ${durationMs.toFixed(1)} ms`;
-  const outcome = error ? `${error.name}: ${error.message}` : JSON.stringify(result);
   return way === 'sync'
     ? [
         '',
         `${name}() on the best of these passages ("${oneLine(question)}")`,
         `  sync   ${status}${took}`,
-        wrapped(oneLine(outcome), columns, '         '),
+        ...Object.entries(error ?? (typeof result === 'object' ? result : null) ?? { result }).map(
+          ([name, value]) => wrapped(`${name}: ${oneLine(String(value))}`, columns, INDENT),
+        ),
       ]
     : [`  async  stored as ${requestId}; its result, fetched: ${status}${took}`];
 }
@@ -111,10 +113,6 @@ function stage(name: string, what: string): string {
 
 function plural(noun: string, count: number): string {
   return count === 1 ? noun : `${noun}s`;
-}
-
-function indented(text: string): string {
-  return text.replace(/^/gm, '  ');
 }
 
 function wireMatch({ id, score, rawScore, metadata, text }: ShownMatch) {

@@ -6,7 +6,7 @@ import { meaningfulWords } from './words.ts';
 export const DOCS_QUESTIONS: readonly string[] = [
   'In which order do the policies wrap a call?',
   'What happens to a file that is being written when the process is killed?',
-  'How do I write a driver for a new backend?',
+  'What happens when a second process opens the same data directory?',
 ];
 
 const QUESTIONS = 3;

@@ -29,7 +29,9 @@ export function addTourCommand(program: Command, terminal: Terminal, settings: S
           'unsupported',
           'the tour works on the data directory; leave out --url and stop the server',
         );
-      await using registry = await openRegistry(targetFor(command, settings), terminal);
+      await using registry = await openRegistry(targetFor(command, settings), terminal, {
+        needsDirectory: true,
+      });
       const tour = await tourOf(registry.forTenant(tenant, { admin: true }), folder);
       const recorder = json ? tourRecorder(terminal) : undefined;
       if (!recorder) await print(terminal, `A walk of tenant ${tenant} through ${tour.folder}`, '');
@@ -48,9 +50,9 @@ export function addTourCommand(program: Command, terminal: Terminal, settings: S
 /** Three commands that work as they are printed, once `before` has been run. */
 export function nextCommands({ command }: Terminal, tenant: string, names: TourNames): readonly string[] {
   const of = tenant === DEMO_TENANT ? '' : ` --tenant ${shellWord(tenant)}`;
-  const payload = `'{"text": "One thing. Another thing.", "question": "another?"}'`;
+  const payload = `'{"text": "One thing. Another thing.", "question": "another?", "sentences": 1}'`;
   return [
-    `${command} search ${names.passages} --text "How are credentials kept?"${of}`,
+    `${command} search ${names.passages} --text "How do I rotate the master key?"${of}`,
     `${command} files ls ${names.files} --recursive${of}`,
     `${command} functions invoke ${names.functions} summarize --payload ${payload}${of}`,
   ];

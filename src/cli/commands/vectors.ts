@@ -9,7 +9,7 @@ import { FeatureHashing } from '../../tour/feature-hashing.ts';
 import { type CommandSession, type ConnectorAnswer, inSession } from '../command-session.ts';
 import { json, jsonObject, number } from '../flag-values.ts';
 import { example } from '../help.ts';
-import { wrapped } from '../print.ts';
+import { readable, wrapped } from '../print.ts';
 import { withByteProgress } from '../progress.ts';
 import type { Settings } from '../settings.ts';
 import type { Terminal } from '../terminal.ts';
@@ -40,7 +40,7 @@ export function addVectorCommands(program: Command, terminal: Terminal, settings
     .addHelpText(
       'after',
       example(
-        'connectors search demo-passages --text "How are credentials encrypted?"',
+        'connectors search demo-passages --text "How do I rotate the master key?"',
         `connectors search prices --vector '[0.1, 0.9]' --filter '{"year": {"$gte": 2024}}' --top-k 3`,
       ),
     )
@@ -165,6 +165,6 @@ function shown(
   const where = data ? [data.file, data.heading].filter((part) => part !== '').join(' · ') : match.id;
   const metadata =
     data || match.metadata === undefined ? [] : [wrapped(JSON.stringify(match.metadata), columns, '       ')];
-  const text = match.text === undefined ? [] : [wrapped(match.text, columns, '       ')];
+  const text = match.text === undefined ? [] : [wrapped(readable(match.text), columns, '       ')];
   return [wrapped(`${match.score.toFixed(3)}  ${where}`, columns), ...metadata, ...text].join('\n');
 }
