@@ -5,8 +5,8 @@ export const MAX_SEGMENT_BYTES = 255;
 
 /** Escapes that some decoder reads as `/`, `\` or NUL, and the overlong UTF-8 forms, which no encoder writes. */
 const HIDDEN = /%(?:2f|5c|00|u00(?:2f|5c|00)|c[01][%./]|e0%[89][0-9a-f]|f0%8[0-9a-f]|f8%8[0-7]|fc%8[0-3])/i;
-/** `.` or `..`, also with the `;parameters` that some servers cut off. */
-const DOTS = /^\.{1,2}(?:;.*)?$/su;
+/** `.` or `..`, also with the blanks that URL parsers trim and the `;parameters` that some servers cut off. */
+const DOTS = /^[\0- ]*\.{1,2}[\0- ]*(?:;.*)?$/s;
 const ROUNDS = 8;
 
 export type FilePathOptions = {
