@@ -203,8 +203,14 @@ function explain(complaints) {
 
 function run(args, task, cwd) {
   say(task);
-  const { status } = spawnSync(process.execPath, args, { cwd, stdio: ['ignore', 'ignore', 'inherit'] });
-  if (status !== 0) fail(`${task} failed`, 'check the network and run the command again');
+  const { status, stderr } = spawnSync(process.execPath, args, {
+    cwd,
+    stdio: ['ignore', 'ignore', 'pipe'],
+    encoding: 'utf8',
+  });
+  if (status === 0) return;
+  process.stderr.write(stderr);
+  fail(`${task} failed`, 'check the network and run the command again');
 }
 
 function works(executable) {
