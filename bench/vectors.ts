@@ -58,7 +58,7 @@ function exactScan(): readonly Row[] {
   const timeOf = (simd: boolean): number => {
     const set = new ScanSet(new Arena({ simd }), DIMENSION, 'cosine');
     records.forEach(({ values }, slot) => set.put(slot, values));
-    return median(queries.map((query) => timed(() => set.nearest(query, 10))));
+    return median(queries.map((query) => timed(() => set.nearest(Float32Array.from(query), 10))));
   };
   const [simd, plain] = [timeOf(true), timeOf(false)];
   const megabytes = (SOME * DIMENSION * 4) / 1e6;
@@ -252,7 +252,7 @@ async function upsertAll(
 }
 
 async function searchTime(
-  queries: readonly VectorRecord['values'][],
+  queries: readonly (readonly number[] | Float32Array)[],
   search: (query: Float32Array) => Promise<unknown>,
 ): Promise<number> {
   const times: number[] = [];

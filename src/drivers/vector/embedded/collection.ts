@@ -114,6 +114,11 @@ export class Collection {
     this.#tailLoaded = false;
   }
 
+  /** Gives back what SQLite has cached of the file. */
+  cool(): void {
+    this.#database.shrink();
+  }
+
   /** Writes all rows in one transaction, durably; of equal ids the last. */
   upsert(rows: readonly NewRow[]): void {
     const last = [...new Map(rows.map((row) => [row.id, row])).values()];

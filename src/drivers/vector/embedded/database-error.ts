@@ -20,7 +20,7 @@ export function databaseError(error: unknown, owner: () => string = () => 'unkno
     case LOCKED:
       return new ConnectorError(
         'invalid_state',
-        `${DATABASE_FILE} is open in another process (pid ${owner()}); stop it or use another data directory`,
+        `${DATABASE_FILE} is open already, in the process ${owner()}; stop that one or use another data directory`,
         { cause: error },
       );
     case CORRUPT:

@@ -65,7 +65,7 @@ export class Database {
     }
     try {
       this.#db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
-      this.#db.exec('PRAGMA cache_size = -512; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF');
+      this.#db.exec('PRAGMA cache_size = -1024; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF');
       this.#db.exec('BEGIN EXCLUSIVE; COMMIT');
       this.#prepare(file, metric);
       writeOwner(owner);
@@ -247,6 +247,12 @@ export class Database {
     if (values.byteLength !== this.#dimension * 4) throw damaged();
     if (values.byteOffset % 4 !== 0) return this.floats(values.slice());
     return new Float32Array(values.buffer, values.byteOffset, this.#dimension);
+  }
+
+  /** Gives back cached pages and compiled statements; both come back with use. */
+  shrink(): void {
+    this.#statements.clear();
+    this.#db.exec('PRAGMA shrink_memory');
   }
 
   ping(): void {

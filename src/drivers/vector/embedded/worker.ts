@@ -15,7 +15,9 @@ import type {
 } from './protocol.ts';
 
 /** Memory that all collections together keep of what is also on disk; beyond it the longest unused give theirs back. */
-const KEPT_BYTES = 128 * 2 ** 20;
+const KEPT_BYTES = 64 * 2 ** 20;
+/** Collections, the last used, that keep what SQLite has cached of their files. */
+const WARM_COLLECTIONS = 16;
 
 /** The thread that owns every open collection of the process: databases, vectors in memory, and indexes. */
 class Engine {
@@ -23,6 +25,7 @@ class Engine {
   readonly #arena = new Arena();
   /** By number, the longest unused first. */
   readonly #collections = new Map<number, Collection>();
+  readonly #warm = new Set<Collection>();
 
   constructor(port: MessagePort) {
     this.#port = port;
@@ -50,6 +53,7 @@ class Engine {
       close: async () => {
         const collection = this.#collections.get(number);
         this.#collections.delete(number);
+        if (collection) this.#warm.delete(collection);
         await collection?.close();
       },
     });
@@ -60,7 +64,17 @@ class Engine {
     if (collection === undefined) throw new ConnectorError('invalid_state', 'the collection is closed');
     this.#collections.delete(number);
     this.#collections.set(number, collection);
+    this.#keepWarm(collection);
     return collection;
+  }
+
+  #keepWarm(collection: Collection): void {
+    this.#warm.delete(collection);
+    this.#warm.add(collection);
+    const [longestUnused] = this.#warm;
+    if (this.#warm.size <= WARM_COLLECTIONS || longestUnused === undefined) return;
+    this.#warm.delete(longestUnused);
+    longestUnused.cool();
   }
 
   #hostOf(number: number): CollectionHost {
