@@ -43,3 +43,5 @@ export { FileConnector } from './connectors/file/connector.ts';
 export { ServerlessConnector } from './connectors/serverless/connector.ts';
 export { ERROR_CODES, type ErrorCode } from './errors/codes.ts';
 export { ConnectorError, isConnectorError, type FieldIssue } from './errors/error.ts';
+export { type CorpusStatistics, FeatureHashing, HASHED_DIMENSION } from './tour/feature-hashing.ts';
+export { indexedText, type Passage, passagesOf } from './tour/passages.ts';
