@@ -85,7 +85,10 @@ export class CommandSession {
       throw new ConnectorError('not_found', `there is no connector "${reference}"${where}`);
     }
     if (others.length === 0) return first;
-    const tenants = found.map(({ tenant_id }) => tenant_id).join(', ');
+    const tenants = found
+      .map(({ tenant_id }) => tenant_id)
+      .sort()
+      .join(', ');
     throw new ConnectorError(
       'invalid_argument',
       `several tenants have a "${reference}" (${tenants}); name one with --tenant`,

@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from 'commander';
 import { readFile } from 'node:fs/promises';
+import { addAbortSignal } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { ConnectorError } from '../errors/error.ts';
 import { isRecord } from './transport.ts';
@@ -71,7 +72,7 @@ function jsonOrText(value: string): unknown {
  */
 export async function credentialsOf(
   given: readonly Assignment[],
-  { stdin }: Pick<Terminal, 'stdin'>,
+  terminal: Pick<Terminal, 'stdin' | 'signal'>,
 ): Promise<Record<string, unknown>> {
   if (given.filter(({ value }) => value === '-').length > 1)
     throw new ConnectorError(
@@ -79,7 +80,7 @@ export async function credentialsOf(
       'stdin can hold one credential; give the others as name=@file',
     );
   const read = async (name: string, value: string): Promise<unknown> => {
-    if (value === '-') return withoutLineEnd(await text(stdin));
+    if (value === '-') return withoutLineEnd(await textOfStdin(terminal));
     if (value.startsWith('env:')) return { from_env: value.slice('env:'.length) };
     if (!value.startsWith('@')) return value;
     try {
@@ -93,6 +94,11 @@ export async function credentialsOf(
   return Object.fromEntries(
     await Promise.all(given.map(async ({ name, value }) => [name, await read(name, value)] as const)),
   );
+}
+
+/** All of stdin; rejects as soon as the command is interrupted. */
+export function textOfStdin({ stdin, signal }: Pick<Terminal, 'stdin' | 'signal'>): Promise<string> {
+  return text(addAbortSignal(signal, stdin));
 }
 
 function withoutLineEnd(content: string): string {

@@ -34,8 +34,8 @@ async function main(): Promise<void> {
     command: commandName(),
     signal: interruption.signal,
   });
-  // Stdin that was opened for a payload would keep the process.
-  process.stdin.unref?.();
+  // Stdin that was read from and has not ended would keep the process.
+  process.stdin.destroy();
 }
 
 /** How the command was called, so that the commands that messages suggest can be copied. */

@@ -1,12 +1,11 @@
 import type { Command } from 'commander';
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { ConnectorError } from '../../errors/error.ts';
 import type { Answer } from '../../operations/operation.ts';
 import { functionInvoke, functionList, invocationGet } from '../../operations/serverless.ts';
 import { inSession } from '../command-session.ts';
-import { json, number } from '../flag-values.ts';
+import { json, number, textOfStdin } from '../flag-values.ts';
 import { example } from '../help.ts';
 import { facts, table } from '../print.ts';
 import type { Settings } from '../settings.ts';
@@ -62,7 +61,7 @@ export function addFunctionCommands(program: Command, terminal: Terminal, settin
     )
     .action(
       inSession(terminal, settings, async (session, reference: string, name: string, flags: InvokeFlags) => {
-        const given = flags.payload === '-' ? await text(terminal.stdin) : flags.payload;
+        const given = flags.payload === '-' ? await textOfStdin(terminal) : flags.payload;
         const connector = await session.find(reference);
         const answer = await session.run(
           functionInvoke,
