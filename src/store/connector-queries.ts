@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import type { activityColumns, recordColumns } from './connector-rows.ts';
 import { prepared, preparedInsert, type Prepared } from './prepared.ts';
-import type { ConnectorRow, NewConnectorRow, NewSecretRow } from './schema.ts';
+import type { ConnectorRow, NewConnectorRow, SecretRow } from './schema.ts';
 import type { ListFilter } from './store.ts';
 
 type Id = { readonly tenantId: string; readonly connectorId: string };
@@ -28,9 +28,9 @@ const COLUMNS = [
 export const insertConnector = preparedInsert<NewConnectorRow>('connectors', COLUMNS, 1);
 export const insertConnectors = preparedInsert<NewConnectorRow>('connectors', COLUMNS, ROWS_PER_INSERT);
 
-const SECRET_COLUMNS = ['connector_id', 'tenant_id', 'field', 'key_id', 'sealed'] as const;
-export const insertSecret = preparedInsert<NewSecretRow>('secrets', SECRET_COLUMNS, 1);
-export const insertSecrets = preparedInsert<NewSecretRow>('secrets', SECRET_COLUMNS, ROWS_PER_INSERT);
+const SECRET_COLUMNS = ['connector_id', 'tenant_id', 'field', 'key_id', 'sealed', 'secret_check'] as const;
+export const insertSecret = preparedInsert<SecretRow>('secrets', SECRET_COLUMNS, 1);
+export const insertSecrets = preparedInsert<SecretRow>('secrets', SECRET_COLUMNS, ROWS_PER_INSERT);
 
 export const connectorById = prepared<{ readonly connectorId: string }, ConnectorRow>((db, value) =>
   db.selectFrom('connectors').selectAll().where('connector_id', '=', value('connectorId')),
@@ -91,7 +91,7 @@ export const updateActivity = prepared<Id & ActivityColumns, never>((db, value) 
     .where('tenant_id', '=', value('tenantId')),
 );
 
-export const secretsOfConnector = prepared<Id, NewSecretRow>((db, value) =>
+export const secretsOfConnector = prepared<Id, SecretRow>((db, value) =>
   db
     .selectFrom('secrets')
     .selectAll()

@@ -1,9 +1,10 @@
 import type { ConnectorRecord } from '../connectors/base.ts';
 import { ConnectorError, isConnectorError } from '../errors/error.ts';
+import { checkValue, verifyRow } from './check-value.ts';
 import * as queries from './connector-queries.ts';
 import { activityColumns, recordColumns, storedConnector } from './connector-rows.ts';
 import { pacer } from './pacer.ts';
-import type { Database, NewSecretRow } from './schema.ts';
+import type { Database, SecretRow } from './schema.ts';
 import type { Sqlite } from './sqlite.ts';
 import type { NewConnector, SealedSecret, Store } from './store.ts';
 
@@ -107,7 +108,7 @@ export function connectorStore({ reader, writer }: Sqlite): ConnectorStore {
 
     async getSecrets(tenantId, connectorId) {
       const { rows } = await queries.secretsOfConnector(reader, { tenantId, connectorId });
-      return rows.map(({ field, key_id: keyId, sealed }) => ({ field, keyId, sealed }));
+      return rows.map(sealedSecret);
     },
 
     async listKeyIdsInUse() {
@@ -154,17 +155,33 @@ async function insertAll(writer: Database, connectors: readonly NewConnector[]):
   }
 }
 
-function secretRows(record: ConnectorRecord, secrets: readonly SealedSecret[]): readonly NewSecretRow[] {
+function secretRows(
+  { connectorId, tenantId }: ConnectorRecord,
+  secrets: readonly SealedSecret[],
+): readonly SecretRow[] {
   return secrets.map(({ field, keyId, sealed }) => ({
-    connector_id: record.connectorId,
-    tenant_id: record.tenantId,
+    connector_id: connectorId,
+    tenant_id: tenantId,
     field,
     key_id: keyId,
     sealed,
+    secret_check: checkValue(connectorId, tenantId, field, keyId, sealed),
   }));
 }
 
-async function insertSecretRows(db: Database, rows: readonly NewSecretRow[]): Promise<void> {
+function sealedSecret({
+  connector_id,
+  tenant_id,
+  field,
+  key_id: keyId,
+  sealed,
+  secret_check,
+}: SecretRow): SealedSecret {
+  verifyRow('secret of connector', connector_id, secret_check, connector_id, tenant_id, field, keyId, sealed);
+  return { field, keyId, sealed };
+}
+
+async function insertSecretRows(db: Database, rows: readonly SecretRow[]): Promise<void> {
   let at = 0;
   for (; rows.length - at >= queries.ROWS_PER_INSERT; at += queries.ROWS_PER_INSERT) {
     await queries.insertSecrets(db, rows.slice(at, at + queries.ROWS_PER_INSERT));

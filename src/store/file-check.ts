@@ -7,6 +7,8 @@ import { damagedFile, sqliteError } from './sqlite-error.ts';
 
 /** Up to here an unclean stop is followed by a check of every index against its table; it takes a second or two. */
 const FULL_CHECK_MAX_BYTES = 128 * 2 ** 20;
+/** The smallest page there is. */
+const MIN_BYTES = 512;
 const CHUNK_BYTES = 2 ** 20;
 
 /** What a closed database file was: written beside it when it is closed, removed when it is opened. */
@@ -15,25 +17,22 @@ type Fingerprint = { readonly bytes: number; readonly crc32: number };
 /**
  * Makes sure that a database file can be trusted, before it is opened, and forgets its fingerprint.
  *
- * SQLite's own check of 1,000,000 connectors takes ten seconds, so it runs only where it can find something: a file
- * that is byte for byte what the last clean stop left needs none (0.2 s for 600 MB). After an unclean stop the page
- * structure is checked, and in a file of ordinary size every index too. What a check cannot see, content that
+ * SQLite's own check of 1,000,000 connectors takes ten seconds and cannot see content that changed in place. So a
+ * clean stop leaves a checksum of the whole file (0.2 s for 600 MB), and a file that is not what was left is refused.
+ * After an unclean stop the page structure is checked, and in a file of ordinary size every index too; content that
  * changed in place, the check values of the rows find when they are read.
  *
  * @throws ConnectorError `internal` naming the file where it is damaged.
  */
 export async function checkFile(file: string): Promise<void> {
-  const [bytes, logBytes, closed] = await Promise.all([
-    size(file),
-    size(`${file}-wal`),
-    readFingerprint(file),
-  ]);
-  if (closed) {
-    if (bytes === 0) throw damagedFile(file);
-    if (logBytes > 0) throw foreignLog(file);
-    if (closed.bytes !== bytes || closed.crc32 !== (await checksum(file))) runCheck(file, 'integrity_check');
+  const [bytes, logBytes, left] = await Promise.all([size(file), size(`${file}-wal`), readFingerprint(file)]);
+  if (left) {
+    if (logBytes > 0 || left.bytes !== bytes || left.crc32 !== (await checksum(file)))
+      throw changedFile(file);
     await forgetFingerprint(file);
   } else if (bytes > 0) {
+    // SQLite takes a file of a single byte for an empty one, and would start anew in it.
+    if (bytes < MIN_BYTES) throw damagedFile(file);
     runCheck(file, bytes <= FULL_CHECK_MAX_BYTES ? 'integrity_check' : 'quick_check');
   }
 }
@@ -83,7 +82,9 @@ function runCheck(file: string, check: 'integrity_check' | 'quick_check'): void 
       db.close();
     }
   } catch (error) {
-    throw sqliteError(error, file);
+    const failure = sqliteError(error, file);
+    // A schema that does not read, or a file version from the future, is damage as well; a disk that fails is not.
+    throw failure.code === 'internal' ? damagedFile(file, error) : failure;
   }
   if (found !== 'ok') throw damagedFile(file, new Error(String(found)));
 }
@@ -112,9 +113,9 @@ async function size(file: string): Promise<number> {
   }
 }
 
-function foreignLog(file: string): ConnectorError {
+function changedFile(file: string): ConnectorError {
   return new ConnectorError(
     'internal',
-    `${file} was closed cleanly, so the log ${file}-wal is not its own; remove it, or restore both from one backup and remove ${file}.sum`,
+    `the database file ${file} is damaged: it is not what the last clean stop left; restore it from a backup, or remove ${file}.sum if it was changed on purpose`,
   );
 }

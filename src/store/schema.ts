@@ -46,15 +46,15 @@ type CountTable = {
   errors: number;
 };
 
-/** Has no check value: the seal authenticates the value together with every other column. */
 type SecretTable = {
   connector_id: string;
   tenant_id: string;
   field: string;
   key_id: string;
   sealed: string;
+  secret_check: number;
 };
-export type NewSecretRow = Insertable<SecretTable>;
+export type SecretRow = Selectable<SecretTable>;
 
 type KeyTable = {
   key_id: string;

@@ -1,6 +1,7 @@
 import { ConnectorError, isConnectorError } from '../errors/error.ts';
 
 // https://www.sqlite.org/rescode.html, read 2026-11-23
+const ERROR = 1;
 const BUSY = 5;
 const LOCKED = 6;
 const READONLY = 8;
@@ -16,9 +17,11 @@ const CONSTRAINT_UNIQUE = 2067;
 /** What SQLite threw, as an error of ours that names the file and never the statement's values. */
 export function sqliteError(cause: unknown, file: string): ConnectorError {
   if (isConnectorError(cause)) return cause;
-  if (cause instanceof Error && 'code' in cause && cause.code === 'ERR_INVALID_STATE') {
+  const thrown = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+  if (thrown === 'ERR_INVALID_STATE')
     return new ConnectorError('invalid_state', 'the store is closed', { cause });
-  }
+  // An integer that JavaScript cannot hold; the store writes none.
+  if (thrown === 'ERR_OUT_OF_RANGE') return damagedFile(file, cause);
   const code = extendedCode(cause);
   const options = { cause, details: { sqliteCode: code ?? null } };
   switch (code) {
@@ -29,6 +32,8 @@ export function sqliteError(cause: unknown, file: string): ConnectorError {
       return new ConnectorError('not_found', 'the connector does not exist', options);
   }
   switch (code === undefined ? undefined : code & 0xff) {
+    // The store's statements are constant and tested: one that does not compile meets a schema that is not ours.
+    case ERROR:
     case CORRUPT:
     case NOTADB:
       return damagedFile(file, cause);

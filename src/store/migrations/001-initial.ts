@@ -50,8 +50,9 @@ export const initial: Migration = {
       field text not null,
       key_id text not null,
       sealed text not null,
-      primary key (connector_id, field)
-    ) without rowid`,
+      secret_check integer not null,
+      primary key (connector_id, tenant_id, field)
+    )`,
 
     `create table api_keys (
       key_id text not null primary key,
