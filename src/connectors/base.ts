@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { asConnectorError, type ConnectorError, isConnectorError } from '../errors/error.ts';
+import { asConnectorError, isConnectorError } from '../errors/error.ts';
 import type { ErrorCode } from '../errors/codes.ts';
 import { NEVER, type Call, type Policy } from '../policies/pipeline.ts';
 import { ConnectorConfig } from './config.ts';
@@ -262,9 +262,7 @@ export abstract class BaseConnector {
   }
 
   #failure(error: unknown): Pick<ConnectorActivity, 'lastError' | 'errorCount'> {
-    const { code, message } = isConnectorError(error)
-      ? error
-      : (asConnectorError(error, 'backend_error') as ConnectorError);
+    const { code, message } = isConnectorError(error) ? error : asConnectorError(error, 'backend_error');
     return { lastError: { code, message, at: this.#host.now() }, errorCount: this.errorCount + 1 };
   }
 

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import type { z } from 'zod';
 import { parseWith } from '../contract/validate.ts';
 import { ConnectorError, invalidField, isConnectorError } from '../errors/error.ts';
 import type { ConnectorRegistry } from '../registry/registry.ts';

@@ -34,10 +34,12 @@ export class TenantView {
   }
 
   create(spec: OwnSpec): Promise<BaseConnector> {
-    // The spread of a union member with its tenant is that member of ConnectorSpec.
-    return this.#registry.create({ ...spec, tenantId: this.tenantId } as ConnectorSpec, {
-      admin: this.#admin,
-    });
+    return this.#registry.create(
+      { ...spec, tenantId: this.tenantId },
+      {
+        admin: this.#admin,
+      },
+    );
   }
   createVectorConnector(spec: Own<VectorConnectorSpec>): Promise<VectorConnector> {
     return this.#registry.createVectorConnector({ ...spec, tenantId: this.tenantId }, { admin: this.#admin });

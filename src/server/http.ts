@@ -64,10 +64,10 @@ export async function httpApp({
   };
   const app: FastifyInstance = tls
     ? // The two overloads differ in the type of the raw server alone, which nothing here uses.
-      (fastify({
+      fastify({
         ...shared,
         https: { ...timeouts, ...tls, minVersion: 'TLSv1.2' },
-      }) as unknown as FastifyInstance)
+      })
     : fastify({ ...shared, http: timeouts });
 
   function fail(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {

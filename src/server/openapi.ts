@@ -159,8 +159,7 @@ function inputSchema(input: InputSchema): ObjectSchema {
 /** A schema of an answer; what is named in it is kept once, among the components. */
 function outputSchema(output: z.ZodType, schemas: Map<string, Json>): Json {
   const { $schema: _dialect, $defs = {}, id, ...schema } = z.toJSONSchema(output, { unrepresentable: 'any' });
-  for (const [name, named] of Object.entries($defs))
-    schemas.set(name, moved(withoutId(named as Json)) as Json);
+  for (const [name, named] of Object.entries($defs)) schemas.set(name, moved(withoutId(named)) as Json);
   if (id === undefined) return moved(schema) as Json;
   schemas.set(id, moved(schema) as Json);
   return { $ref: `#/components/schemas/${id}` };

@@ -1,4 +1,4 @@
-import type { FastifyInstance, InjectOptions } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 import { onTestFinished } from 'vitest';
 import { type RegistryOptions, ConnectorRegistry } from '../../src/index.ts';
 import type { Role } from '../../src/store/store.ts';
@@ -53,7 +53,7 @@ export async function openServer(options: RegistryOptions = {}): Promise<Server>
       const [method = 'GET', path = '/'] = what.split(' ');
       const payload = raw ?? (body === undefined ? undefined : JSON.stringify(body));
       const response = await app.inject({
-        method: method as NonNullable<InjectOptions['method']>,
+        method,
         url: path.startsWith('//') ? path.slice(1) : `/api/v1${path}`,
         headers: {
           host: '127.0.0.1:7420',

@@ -112,7 +112,7 @@ export function addServeCommands(program: Command, terminal: Terminal, settings:
       await walk(await tourOf(tenant, undefined), tourView(terminal), terminal.signal);
       await print(terminal, '');
     } else {
-      await print(terminal, (await summary(registry)), '');
+      await print(terminal, await summary(registry), '');
     }
   }
 

@@ -110,6 +110,7 @@ export function packValues(
   let largest = 0;
   for (let i = 0; i < packed.length; i++) {
     const value = packed[i] ?? 0;
+    // oxlint-disable-next-line oxc/erasing-op
     finite += value * 0;
     if (value > largest) largest = value;
     else if (-value > largest) largest = -value;

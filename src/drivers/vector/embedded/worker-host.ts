@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { ConnectorError, type Log, type Progress } from '../../../driver.ts';
-import type { Answers, FromWorker, Operation, Requests, ToWorker } from './protocol.ts';
+import type { Answers, FromWorker, Operation, Requests } from './protocol.ts';
 
 /** Who hears what a collection has to say between answers. */
 export type Listener = { readonly log: Log; progress(progress: Progress): void };
@@ -81,7 +81,7 @@ class WorkerHost {
           reject(error);
         },
       });
-      worker.postMessage({ call, collection, operation, request } as ToWorker, transfer);
+      worker.postMessage({ call, collection, operation, request }, transfer);
     });
   }
 

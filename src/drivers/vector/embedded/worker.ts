@@ -44,8 +44,7 @@ class Engine {
 
   #run(number: number, operation: Operation, request: Requests[Operation]): Promise<Answers[Operation]> {
     const run = OPERATIONS[operation] as Run<Operation>;
-    // Each message pairs an operation with its own request: the type of ToWorker says so, this line forgets it.
-    return run(request as never, {
+    return run(request, {
       open: async (options) => {
         this.#collections.set(number, await Collection.open(options, this.#hostOf(number)));
       },
