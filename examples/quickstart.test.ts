@@ -9,7 +9,7 @@ const file = fileURLToPath(new URL('quickstart.ts', import.meta.url));
 it('runs as it stands and answers the question', { timeout: 60_000 }, async () => {
   const { stdout, stderr } = await promisify(execFile)(process.execPath, [file]);
   expect(stdout.replace(/\s+/g, ' ')).toMatch(/retry, rate limit, circuit breaker, timeout/);
-  expect(stdout).toMatch(/status: 'completed',\s+result: \d+/);
+  expect(stdout).toMatch(/status: 'completed',\s+result: { words: \d+ }/);
   expect(stderr).toBe('');
 });
 

@@ -18,14 +18,12 @@ for (const passage of passages) hashing.learn(indexedText(passage));
 
 const vectors = await tenant.createVectorConnector({ name: 'passages', vectorDimension: hashing.dimension });
 const vectorOf = (text: string) => [...hashing.vector(text)];
-await vectors.upsertVectors(
-  passages.map((p) => ({ id: p.id, values: vectorOf(indexedText(p)), text: p.text })),
-);
+for (const { id, text, heading } of passages)
+  await vectors.upsertVectors([{ id, text, values: vectorOf(indexedText({ heading, text })) }]);
 const [best] = await vectors.search(vectorOf('In which order do the policies wrap a call?'), { topK: 1 });
 console.log(best?.id, best?.score, best?.text);
 
 const functions = await tenant.createServerlessConnector({ name: 'functions' });
-await functions.deployFunction('count', {
-  code: 'export const handler = ({ text }) => text.split(" ").length;',
-});
+const code = 'export const handler = ({ text }) => ({ words: text.split(" ").length });';
+await functions.deployFunction('count', { code });
 console.log(await functions.invoke('count', { text: best?.text ?? '' }));

@@ -29,6 +29,16 @@ it('cuts a long paragraph between its sentences', () => {
   for (const text of texts) expect(text).toMatch(/\.$/);
 });
 
+it('cuts between sentences also where the lines of a paragraph end within them', () => {
+  const texts = passagesOf('a.md', `A ${words(40)}\n${words(20)}. `.repeat(3)).map((p) => p.text);
+  for (const text of texts) expect(text).toMatch(/^A [^]*\.$/);
+});
+
+it('cuts a long list between its items, each with all of its lines', () => {
+  const items = Array.from({ length: 9 }, (_, at) => `- item ${at} ${words(20)}\n  and ${words(10)}.`);
+  for (const { text } of passagesOf('a.md', items.join('\n'))) expect(text).toMatch(/^- item [^]*\.$/);
+});
+
 it('cuts a long table between its rows', () => {
   const rows = Array.from({ length: 60 }, (_, row) => `| ${row} | some more words |`);
   for (const { text } of passagesOf('a.md', rows.join('\n'))) {

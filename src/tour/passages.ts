@@ -14,6 +14,9 @@ const FEWEST_WORDS = 40;
 const MOST_WORDS = 110;
 
 type Block = { readonly kind: 'prose' | 'lines' | 'code'; readonly text: string };
+/** Before the next item of a list or row of a table; the lines that go on with an item stay with it. */
+const ITEM = /\n(?=\s*(?:[-*+|]|\d+[.)]))/;
+
 type Section = { readonly heading: string; readonly blocks: readonly Block[] };
 
 /**
@@ -94,13 +97,19 @@ function isLines(lines: readonly string[]): boolean {
 function cut(block: Block): readonly Block[] {
   if (wordCount(block.text) <= MOST_WORDS) return [block];
   const parts =
-    block.kind === 'prose'
-      ? [...new Intl.Segmenter('en', { granularity: 'sentence' }).segment(block.text)].map((s) => s.segment)
-      : block.text.split('\n').map((line) => `${line}\n`);
+    block.kind === 'prose' ? sentencesOf(block.text) : block.text.split(ITEM).map((item) => `${item}\n`);
   return joinedUpTo(parts.flatMap(bounded), MOST_WORDS).map((text) => ({
     kind: block.kind,
     text: text.trim(),
   }));
+}
+
+/** Line ends within a paragraph mean nothing, and the segmenter would take each for the end of a sentence. */
+function sentencesOf(text: string): readonly string[] {
+  const segments = new Intl.Segmenter('en', { granularity: 'sentence' }).segment(
+    text.replace(/\s*\n\s*/g, ' '),
+  );
+  return [...segments].map(({ segment }) => segment);
 }
 
 /** A part without any sentence end may be as long as its author wished: it is cut between words. */
