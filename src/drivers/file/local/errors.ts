@@ -38,7 +38,7 @@ export function fileError(error: unknown): ConnectorError {
 export function writeError(error: unknown): ConnectorError {
   if (isConnectorError(error)) return error;
   const errno = errnoOf(error);
-  if (errno === 'EISDIR') return inTheWay('a folder has this name', error);
+  if (errno === 'EISDIR' || errno === 'ENOTEMPTY') return inTheWay('a folder has this name', error);
   if (errno === 'ENOTDIR') return inTheWay('a file has the name of one of the folders', error);
   return fileError(error);
 }

@@ -1,12 +1,13 @@
 import { lstat } from 'node:fs/promises';
 import { type ClientListOptions, type FileInfo, type FilePage, invalidField } from '../../../driver.ts';
 import type { Entries, EntryKey } from './entries.ts';
-import { fileInfo, folderAndName, folderInfo } from './entry.ts';
+import { fileInfo, folderInfo } from './entry.ts';
 import { fileError, isMissing } from './errors.ts';
 import type { Root } from './root.ts';
 
-/** Stats of one page that run at a time: enough for both cores, few enough to leave the thread pool to others. */
-const STATS_AT_ONCE = 16;
+/** Names of one folder that are looked up one after another, and such batches at a time: enough for the thread pool. */
+const BATCH_KEYS = 64;
+const BATCHES_AT_ONCE = 8;
 
 /** Whatever lies deeper has a path that no caller can name. */
 const MAX_DEPTH = 1024;
@@ -65,34 +66,58 @@ async function* filesBelow(
 
 /** What is known of each; one that is gone, or no longer what it was, is left out. */
 async function factsOf(root: Root, path: string, keys: readonly EntryKey[]): Promise<readonly FileInfo[]> {
-  const found: (FileInfo | undefined)[] = Array.from({ length: keys.length });
+  const batches = batchesOf(path, keys);
+  const found: (readonly FileInfo[])[] = [];
   let next = 0;
   const work = async () => {
-    for (let i = next++; i < keys.length; i = next++) {
-      const key = keys[i];
-      if (key !== undefined) found[i] = await factsOfOne(root, path, key);
+    for (let i = next++; i < batches.length; i = next++) {
+      const batch = batches[i];
+      if (batch !== undefined) found[i] = await factsOfBatch(root, batch);
     }
   };
-  await Promise.all(Array.from({ length: STATS_AT_ONCE }, work));
-  return found.filter((info) => info !== undefined);
+  await Promise.all(Array.from({ length: BATCHES_AT_ONCE }, work));
+  return found.flat();
 }
 
-async function factsOfOne(root: Root, path: string, key: EntryKey): Promise<FileInfo | undefined> {
-  const isFolder = key.endsWith('/');
-  const full = joined(path, isFolder ? key.slice(0, -1) : key);
-  const [parent, name] = folderAndName(full);
-  try {
-    const stats = await root.use(parent, {}, (folder) => lstat(folder.at(name), { bigint: true }));
-    if (isFolder) return stats.isDirectory() ? folderInfo(full, stats) : undefined;
-    return stats.isFile() ? fileInfo(full, stats) : undefined;
-  } catch (error) {
-    if (isMissing(error)) return undefined;
-    throw fileError(error);
+type Batch = { readonly parent: string; readonly keys: EntryKey[] };
+
+function batchesOf(path: string, keys: readonly EntryKey[]): readonly Batch[] {
+  const batches: Batch[] = [];
+  for (const key of keys) {
+    const cut = key.lastIndexOf('/', key.length - 2);
+    const parent = joined(path, key.slice(0, Math.max(cut, 0)));
+    const batch = batches.at(-1);
+    const name = key.slice(cut + 1);
+    if (batch?.parent === parent && batch.keys.length < BATCH_KEYS) batch.keys.push(name);
+    else batches.push({ parent, keys: [name] });
   }
+  return batches;
+}
+
+async function factsOfBatch(root: Root, { parent, keys }: Batch): Promise<readonly FileInfo[]> {
+  const found: FileInfo[] = [];
+  try {
+    await root.use(parent, {}, async (folder) => {
+      for (const key of keys) {
+        const isFolder = key.endsWith('/');
+        const name = isFolder ? key.slice(0, -1) : key;
+        const stats = await lstat(folder.at(name), { bigint: true }).catch(undefinedIfMissing);
+        if (isFolder && stats?.isDirectory()) found.push(folderInfo(joined(parent, name), stats));
+        if (!isFolder && stats?.isFile()) found.push(fileInfo(joined(parent, name), stats));
+      }
+    });
+  } catch (error) {
+    if (!isMissing(error)) throw fileError(error);
+  }
+  return found;
+}
+
+function undefinedIfMissing(error: unknown): undefined {
+  if (!isMissing(error)) throw error;
 }
 
 function joined(path: string, name: string): string {
-  return path === '' ? name : `${path}/${name}`;
+  return path === '' || name === '' ? path + name : `${path}/${name}`;
 }
 
 function encodeCursor(key: EntryKey): string {

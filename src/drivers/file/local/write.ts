@@ -12,11 +12,6 @@ const openFile = promisify(fs.open);
 const closeFile = promisify(fs.close);
 const syncFile = promisify(fs.fsync);
 const writeFrom = promisify(fs.write);
-const statOf = promisify(
-  (fd: number, done: (error: NodeJS.ErrnoException | null, stats: fs.BigIntStats) => void) =>
-    fs.fstat(fd, { bigint: true }, done),
-);
-
 const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants;
 /** Small chunks are gathered up to this, so that a source of many writes in few large ones. */
 const GATHER_BYTES = 1024 * 1024;
@@ -133,7 +128,8 @@ async function fill(
     else await writeChunks(fd, content, signal);
     await syncFile(fd);
     stopIfAborted(signal);
-    return await statOf(fd);
+    // Synchronous because what was just synced is in memory.
+    return fs.fstatSync(fd, { bigint: true });
   } finally {
     await closeFile(fd);
   }
