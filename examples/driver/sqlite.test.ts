@@ -1,8 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll } from 'vitest';
+import { afterAll, expect, it } from 'vitest';
 import { systemClock } from '../../src/driver.ts';
+import { ConnectorRegistry } from '../../src/index.ts';
 import { testFileDriver } from '../../src/testing/file.ts';
 import driver from './index.ts';
 
@@ -24,4 +25,13 @@ testFileDriver({
       signal: new AbortController().signal,
       progress: silent,
     }),
+});
+
+it('serves the connectors of a registry that is given the driver', async () => {
+  await using registry = await ConnectorRegistry.open({
+    drivers: { 'file/sqlite': () => import('./index.ts') },
+  });
+  const notes = await registry.createFileConnector({ tenantId: 'acme', name: 'notes', provider: 'sqlite' });
+  const written = await notes.writeFile('a/b.txt', 'kept', { contentType: 'text/plain' });
+  expect(await notes.statFile('a/b.txt')).toMatchObject({ ...written, contentType: 'text/plain' });
 });
