@@ -57,7 +57,7 @@ function exactScan(): readonly Row[] {
   const queries = clustered(50, 7).map(({ values }) => values);
   const timeOf = (simd: boolean): number => {
     const set = new ScanSet(new Arena({ simd }), DIMENSION, 'cosine');
-    records.forEach(({ values }, slot) => set.put(slot, values));
+    records.forEach(({ values }, slot) => set.put(slot, Float32Array.from(values)));
     return median(queries.map((query) => timed(() => set.nearest(Float32Array.from(query), 10))));
   };
   const [simd, plain] = [timeOf(true), timeOf(false)];

@@ -4,8 +4,10 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Filter, matches, type Metadata, parseFilter, type Progress } from '../../../driver.ts';
 import { numbers } from '../../../testing/vector-suite.ts';
+import type { ZVecCollection, ZVecQuery } from '@zvec/zvec';
 import { Arena } from './arena.ts';
 import { Collection, type CollectionHost, type CollectionOptions } from './collection.ts';
+import { loadZvec } from './hnsw.ts';
 import { rawScore } from './kernel.ts';
 
 const DIMENSION = 16;
@@ -110,6 +112,8 @@ const FILTERS: readonly (Filter | undefined)[] = [
 
 function expectTruth(collection: Collection, model: ReadonlyMap<number, number>): void {
   for (const filter of FILTERS) {
+    const all = truth(model, VECTORS[0] ?? new Float32Array(DIMENSION), Infinity, filter);
+    expect(collection.count(filter && JSON.stringify(filter))).toBe(all.length);
     for (const topK of [1, 10, 400]) {
       const query = VECTORS[ROWS + topK] ?? new Float32Array(DIMENSION);
       expect(found(collection, query, topK, filter)).toEqual(truth(model, query, topK, filter));
@@ -199,10 +203,32 @@ describe('a collection above the limit of the exact scan', () => {
     },
   );
 
+  it('never answers fewer than exist, even where the index finds too few', async () => {
+    const zvec = await loadZvec();
+    const forgetful = (collection: ZVecCollection): ZVecCollection =>
+      new Proxy(collection, {
+        get: (target, key) => {
+          if (key === 'querySync') return (query: ZVecQuery) => target.querySync(query).slice(0, 3);
+          const value: unknown = Reflect.get(target, key, target);
+          return typeof value === 'function' ? value.bind(target) : value;
+        },
+      });
+    const broken: typeof zvec = {
+      ...zvec,
+      ZVecCreateAndOpen: (...args) => forgetful(zvec.ZVecCreateAndOpen(...args)),
+      ZVecOpen: (...args) => forgetful(zvec.ZVecOpen(...args)),
+    };
+    const { collection } = await open({ host: { loadZvec: async () => broken } });
+    collection.upsert(range(0, ROWS).map((i) => row(i)));
+    await settled(collection);
+    expect(collection.check()).toEqual([]);
+    expectTruth(collection, new Map(range(0, ROWS).map((i) => [i, i])));
+  });
+
   it('goes on exactly without the optional package, and says so', async () => {
     warnings.length = 0;
-    const loadZvec = async () => Promise.reject(new Error('the package @zvec/zvec is not installed'));
-    const { collection } = await open({ host: { loadZvec } });
+    const missing = async () => Promise.reject(new Error('the package @zvec/zvec is not installed'));
+    const { collection } = await open({ host: { loadZvec: missing } });
     collection.upsert(range(0, ROWS).map((i) => row(i)));
     await settled(collection);
     expect(collection.check()).toEqual([

@@ -61,7 +61,6 @@ export class Columns {
 
   delete(slot: number): void {
     this.#live[slot] = 0;
-    for (const column of this.#columns.values()) column[slot] = undefined;
   }
 
   clear(): void {
