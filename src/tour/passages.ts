@@ -13,9 +13,9 @@ export type Passage = {
 const FEWEST_WORDS = 40;
 const MOST_WORDS = 110;
 
-type Block = { readonly kind: 'prose' | 'lines' | 'code'; readonly text: string };
+type Block = { readonly kind: 'prose' | 'list' | 'code'; readonly text: string };
 /** Before the next item of a list or row of a table; the lines that go on with an item stay with it. */
-const ITEM = /\n(?=\s*(?:[-*+|]|\d+[.)]))/;
+const ITEM = /\n(?=\s*(?:[-*+]\s|\d+[.)]\s|\|))/;
 
 type Section = { readonly heading: string; readonly blocks: readonly Block[] };
 
@@ -46,7 +46,7 @@ function sectionsOf(content: string): readonly Section[] {
 
   const endBlock = (kind?: Block['kind']) => {
     const text = lines.join('\n').trim();
-    if (text !== '') blocks.push({ kind: kind ?? (isLines(lines) ? 'lines' : 'prose'), text });
+    if (text !== '') blocks.push({ kind: kind ?? (isList(lines) ? 'list' : 'prose'), text });
     lines = [];
   };
   const endSection = () => {
@@ -87,10 +87,9 @@ function sectionsOf(content: string): readonly Section[] {
   return sections;
 }
 
-/** Lists and tables: their line ends mean something. */
-function isLines(lines: readonly string[]): boolean {
-  const marked = lines.filter((line) => /^\s*(?:[-*+]|\d+[.)]|\|)\s?/.test(line));
-  return marked.length * 2 > lines.length || (lines[0] ?? '').trimStart().startsWith('|');
+/** A list or a table, by its first line: their line ends mean something. */
+function isList([first = '']: readonly string[]): boolean {
+  return ITEM.test(`\n${first}`);
 }
 
 /** The block, or parts of it where it is too long for a passage. */
