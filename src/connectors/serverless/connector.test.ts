@@ -127,11 +127,11 @@ describe('a synchronous call', () => {
     await expect(made.invoke('f', null, { idempotencyKey: 'k' })).rejects.toMatchObject({ code: 'timeout' });
   });
 
-  it('turns a result with a prototype key into a failure of the function', async () => {
-    const { made } = connector(async () => ({
-      status: 'completed',
-      result: JSON.parse('{"__proto__":{"a":1}}'),
-    }));
+  it.each([
+    ['with a prototype key', '{"__proto__":{"a":1}}'],
+    ['that is 100,000 deep', '['.repeat(1e5) + ']'.repeat(1e5)],
+  ])('turns a result %s into a failure of the function', async (_what, json) => {
+    const { made } = connector(async () => ({ status: 'completed', result: JSON.parse(json) }));
     expect(await made.invoke('f', null)).toMatchObject({ status: 'failed', error: { name: 'ResultError' } });
   });
 });

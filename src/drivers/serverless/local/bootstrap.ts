@@ -42,7 +42,7 @@ const Bytes = Uint8Array;
 const after = setTimeout;
 const cancel = clearTimeout;
 const turn = setImmediate;
-const race = Promise.race.bind(Promise);
+const Later = Promise;
 const { now } = Date;
 const clock = performance.now.bind(performance);
 const requestType = Request;
@@ -154,15 +154,13 @@ function handlerOf(module: Record<string, unknown>): Handler {
 async function run(handler: Handler, { event, requestId, deadlineMs }: Invoke): Promise<void> {
   // The host kills at the deadline; this ends the process when the host itself was killed.
   const orphaned = after(() => exit(1), deadlineMs - now() + 2000);
-  const strays = new Promise<never>((_, reject) => (strayed = reject));
   const startedMs = clock();
   let answer: string;
   try {
-    const context = { requestId, functionName, deadlineMs };
-    const result = await race([strays, (async () => handler(event, context))()]);
+    const result = await unlessStray(() => handler(event, { requestId, functionName, deadlineMs }));
     const durationMs = clock() - startedMs;
     // Rejections that nobody handles come to light in the next turn.
-    await race([strays, new Promise<void>((resolve) => turn(resolve))]);
+    await unlessStray(() => new Later((resolve) => turn(resolve)));
     const json = stringify(result) ?? 'null';
     answer =
       json.length > maxResultBytes || sizeOf(encode(json)) > maxResultBytes
@@ -174,6 +172,20 @@ async function run(handler: Handler, { event, requestId, deadlineMs }: Invoke): 
   strayed = undefined;
   cancel(orphaned);
   send(answer);
+}
+
+/** What `work` answers, or an error that strays meanwhile. Not `Promise.race`, which a changed array iterator breaks. */
+function unlessStray(work: () => unknown): Promise<unknown> {
+  return new Later((resolve, reject) => {
+    strayed = reject;
+    void (async () => {
+      try {
+        resolve(await work());
+      } catch (error) {
+        reject(error);
+      }
+    })();
+  });
 }
 
 function failed(error: unknown, durationMs: number): string {

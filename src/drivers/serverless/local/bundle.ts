@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { open, realpath } from 'node:fs/promises';
-import { builtinModules } from 'node:module';
+import { isBuiltin } from 'node:module';
 import { dirname, extname, isAbsolute, relative, resolve, sep } from 'node:path';
 import type { BuildFailure, Loader, Plugin } from 'esbuild';
 import { ConnectorError, loadPeer } from '../../../driver.ts';
@@ -39,7 +39,6 @@ const LOADERS: Readonly<Record<string, Loader>> = {
   '.txt': 'text',
   '.md': 'text',
 };
-const BUILTINS = new Set(builtinModules);
 
 /**
  * The function and all that it imports as one module.
@@ -87,8 +86,7 @@ function confinedTo(within: string, inputs: Input[]): Plugin {
       build.onResolve({ filter: /.*/ }, async ({ path, kind, pluginData, ...rest }) => {
         if (pluginData === confinedTo) return undefined;
         if (kind === 'entry-point') return { path };
-        const builtin = path.replace(/^node:/, '');
-        if (BUILTINS.has(builtin)) return { path: `node:${builtin}`, external: true };
+        if (isBuiltin(path)) return { path: `node:${path.replace(/^node:/, '')}`, external: true };
         // One message for what is missing and what lies outside: otherwise it would tell which files this host has.
         const refused = { errors: [{ text: `"${path}" is not within the function's folder` }] };
         if (/^\.|^\//.test(path) && !isWithin(within, resolve(rest.resolveDir, path))) return refused;
@@ -99,9 +97,11 @@ function confinedTo(within: string, inputs: Input[]): Plugin {
         return { path: real, sideEffects: found.sideEffects };
       });
       build.onLoad({ filter: /.*/ }, async ({ path, namespace }) => {
+        // esbuild lists the files of a pattern such as `./${name}.ts` itself, wherever it leads.
+        if (namespace !== 'file') return { errors: [{ text: 'an import by pattern cannot be bundled' }] };
         const loader = LOADERS[extname(path)];
-        if (namespace !== 'file' || loader === undefined || !isWithin(within, await realpath(path))) {
-          return { errors: [{ text: `${extname(path) || 'this kind of'} file cannot be bundled` }] };
+        if (loader === undefined || !isWithin(within, await realpath(path))) {
+          return { errors: [{ text: `a ${extname(path) || 'nameless'} file cannot be bundled` }] };
         }
         const { contents, input } = await readSource(path);
         bytes += contents.length;

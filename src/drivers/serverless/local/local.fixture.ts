@@ -1,0 +1,58 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll } from 'vitest';
+import {
+  systemClock,
+  type InvocationOutcome,
+  type JsonValue,
+  type ServerlessClient,
+} from '../../../driver.ts';
+import driver from './index.ts';
+
+const silent = (): void => {};
+export const NEVER = new AbortController().signal;
+
+/** A way to the folder for the tests of one file, which is removed after them. */
+export function scratchFolder(): () => string {
+  const folder = mkdtempSync(join(tmpdir(), 'functions-'));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  return () => folder;
+}
+
+/** A client of its own for a tenant and a connector below `scratch`. */
+export async function openLocal(
+  scratch: string,
+  {
+    tenantId = 'acme',
+    connectorId = 'c1',
+    options = {},
+    warned = silent,
+  }: {
+    readonly tenantId?: string;
+    readonly connectorId?: string;
+    readonly options?: Readonly<Record<string, unknown>>;
+    readonly warned?: (message: string) => void;
+  } = {},
+): Promise<ServerlessClient> {
+  return driver.open(driver.options.parse(options), {
+    tenantId,
+    connectorId,
+    folder: join(scratch, tenantId, connectorId),
+    tenantFolder: join(scratch, tenantId),
+    clock: systemClock,
+    log: { debug: silent, info: silent, warn: warned, error: warned },
+    signal: NEVER,
+    progress: silent,
+  });
+}
+
+/** Deploys `code` as a function and calls it once. */
+export async function runOnce(
+  client: ServerlessClient,
+  code: string,
+  { event = null, timeoutMs = 20_000 }: { readonly event?: JsonValue; readonly timeoutMs?: number } = {},
+): Promise<InvocationOutcome> {
+  await client.deploy?.('program', { code }, NEVER);
+  return client.invoke('program', event, { requestId: 'request-1', timeoutMs }, NEVER);
+}
