@@ -36,7 +36,7 @@ export async function openDataDir(path: string): Promise<DataDir> {
   try {
     await writeHolder(root, holder);
   } catch (cause) {
-    lock.close();
+    release(lock);
     throw new ConnectorError('unavailable', `the data directory ${root} cannot be written`, { cause });
   }
   let open = true;
@@ -47,12 +47,18 @@ export async function openDataDir(path: string): Promise<DataDir> {
       if (!open) return;
       open = false;
       await rm(join(root, HOLDER_FILE), { force: true });
-      lock.close();
+      release(lock);
     },
   };
 }
 
 const HOLDER_FILE = 'in-use.json';
+
+/**
+ * Every lock of this process. Without it the garbage collector closes the lock of a directory whose `DataDir` nobody
+ * holds any more, and another process takes it while this one still writes.
+ */
+const held = new Set<DatabaseSync>();
 
 /**
  * A lock that the kernel lets go of however the process ends: Node has no file locks, SQLite has. The database stays
@@ -65,11 +71,17 @@ async function takeLock(root: string): Promise<DatabaseSync> {
   try {
     lock = new DatabaseSync(file);
     lock.exec('begin exclusive');
+    held.add(lock);
     return lock;
   } catch (error) {
     lock?.close();
     throw isBusy(error) ? inUse(root, await readHolder(root), error) : sqliteError(error, file);
   }
+}
+
+function release(lock: DatabaseSync): void {
+  held.delete(lock);
+  lock.close();
 }
 
 function inUse(root: string, holder: Holder | undefined, cause: unknown): ConnectorError {
