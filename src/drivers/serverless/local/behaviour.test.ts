@@ -145,6 +145,12 @@ describe('fails alone: a function that', () => {
     });
   }
 
+  it('tells nothing of the host in its stack', async () => {
+    const outcome = await runOnce(client, "export const handler = () => { throw new Error('here'); };");
+    expect(outcome.error?.stack).toMatch(/at handler \(blob:/);
+    expect(outcome.error?.stack).not.toContain('bootstrap');
+  });
+
   it('answers more than the limit', async () => {
     const large = runOnce(client, "export const handler = () => 'x'.repeat(7e6);");
     await expect(large).rejects.toMatchObject({ code: 'payload_too_large' });

@@ -200,11 +200,19 @@ function failureOf(error: unknown): Failure {
     return {
       name: text(name, 200),
       message: text(message, 4000),
-      ...(typeof stack === 'string' && { stack: text(stack, 16_000) }),
+      ...(typeof stack === 'string' && { stack: text(ownLines(stack), 16_000) }),
     };
   } catch {
     return { name: 'Error', message: 'the function threw something that cannot be read' };
   }
+}
+
+/** Without the lines of this file, which tell where the host keeps it. */
+function ownLines(stack: string): string {
+  return stack
+    .split('\n')
+    .filter((line) => !line.includes(import.meta.url))
+    .join('\n');
 }
 
 function text(value: unknown, maxLength: number): string {

@@ -97,11 +97,10 @@ function confinedTo(within: string, inputs: Input[]): Plugin {
         return { path: real, sideEffects: found.sideEffects };
       });
       build.onLoad({ filter: /.*/ }, async ({ path, namespace }) => {
-        // esbuild lists the files of a pattern such as `./${name}.ts` itself, wherever it leads.
-        if (namespace !== 'file') return { errors: [{ text: 'an import by pattern cannot be bundled' }] };
+        // Checked here too: the files of a pattern such as `../${name}.ts` come without having been resolved above.
         const loader = LOADERS[extname(path)];
-        if (loader === undefined || !isWithin(within, await realpath(path))) {
-          return { errors: [{ text: `a ${extname(path) || 'nameless'} file cannot be bundled` }] };
+        if (namespace !== 'file' || loader === undefined || !isWithin(within, await realpath(path))) {
+          return { errors: [{ text: `this ${extname(path) || 'nameless'} file cannot be bundled` }] };
         }
         const { contents, input } = await readSource(path);
         bytes += contents.length;

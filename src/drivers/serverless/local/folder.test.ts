@@ -172,11 +172,21 @@ describe('an import', () => {
     expect(await call('f').catch((error: Error) => error.message)).toBe(missing);
   });
 
-  it.each(['../../../rival/', './'])('by pattern below %s is refused', async (below) => {
-    put({ 'f/index.ts': `export const handler = (n) => import(\`${below}\${n}.ts\`);` });
-    await expect(call('f')).rejects.toMatchObject({
+  it('by pattern finds the files of the function and no others', async () => {
+    const importing = (below: string) => `export const handler = async () => {
+      const name = 'part';
+      return (await import(\`${below}\${name}.ts\`)).n;
+    };`;
+    put({
+      'f/index.ts': importing('./parts/'),
+      'f/parts/part.ts': 'export const n = 3;',
+      'rival/part.ts': '',
+    });
+    expect(await call('f')).toBe(3);
+    put({ 'g/index.ts': importing('../rival/') });
+    await expect(call('g')).rejects.toMatchObject({
       code: 'invalid_argument',
-      message: expect.stringContaining('an import by pattern cannot be bundled'),
+      message: expect.stringContaining('cannot be bundled'),
     });
   });
 
