@@ -207,6 +207,20 @@ describe.each(['in process', 'over HTTP'])('%s', (way) => {
   });
 });
 
+it('finds a connector by its name among more than one page of them', async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'connectors-cli-'));
+  const registry = await ConnectorRegistry.open({ dataDir, drivers });
+  const names = Array.from({ length: 1_001 }, (_, at) => `c${String(at).padStart(4, '0')}`);
+  await registry.createMany(
+    names.map((name) => ({ tenantId: 'acme', name, connectorType: 'file' as const })),
+  );
+  await registry.close();
+  const { code, stdout } = await typing({ env: { CONNECTORS_DATA_DIR: dataDir } })('show c1000');
+  await rm(dataDir, { recursive: true });
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^name +c1000$/m);
+});
+
 describe('wrong usage', () => {
   const run = typing({ env: { CONNECTORS_DATA_DIR: join(tmpdir(), 'never-made') } });
 
