@@ -93,7 +93,6 @@ export const newConnector = z.discriminatedUnion('connector_type', [
     ...serverlessSettings.shape,
   }),
 ]);
-export type NewConnectorDict = z.input<typeof newConnector>;
 
 // Not `connectorConfig.partial()`: an optional field with a default is filled in, and a patch must not reset what it does not name.
 const configPatch = z.strictObject(

@@ -21,4 +21,3 @@ export const fileSettings = z.strictObject({
     .default('')
     .describe('Folder inside the root that all paths are relative to; empty for the root itself.'),
 });
-export type FileSettings = z.output<typeof fileSettings>;

@@ -15,4 +15,3 @@ export const serverlessSettings = z.strictObject({
     .default(86_400)
     .describe('How long an ended invocation can be asked about, in seconds; a day unless given.'),
 });
-export type ServerlessSettings = z.output<typeof serverlessSettings>;

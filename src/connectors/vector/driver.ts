@@ -7,6 +7,7 @@ export type DistanceMetric = 'cosine' | 'euclidean' | 'dot';
 
 /** JSON as metadata may hold it: nested objects, and arrays of strings or numbers. */
 export type MetadataValue = string | number | boolean | null | readonly (string | number)[] | Metadata;
+/** Metadata of a record: JSON values by name. */
 export type Metadata = { readonly [key: string]: MetadataValue };
 
 /** One vector with its id, and what is known about it. */

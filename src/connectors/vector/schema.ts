@@ -13,4 +13,3 @@ export const vectorSettings = z.strictObject({
     .default('cosine')
     .describe('How nearness is measured; cannot be changed once vectors are stored.'),
 });
-export type VectorSettings = z.output<typeof vectorSettings>;

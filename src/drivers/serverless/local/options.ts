@@ -34,4 +34,3 @@ export const localOptions = z.strictObject({
     .optional()
     .describe("Absolute path of the folder that holds the functions, instead of the connector's own."),
 });
-export type LocalOptions = z.output<typeof localOptions>;
