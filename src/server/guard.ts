@@ -25,9 +25,12 @@ export function isLoopback(host: string): boolean {
  */
 export function hostCheck(listenHost: string): (header: string | undefined) => void {
   if (!isLoopback(listenHost)) return () => {};
+  // One client says the same in each of its requests.
+  let known: string | undefined;
   return (header) => {
+    if (header !== undefined && header === known) return;
     const [, name] = /^(\[[^\]]*\]|[^:]*)(?::\d{1,5})?$/.exec(header ?? '') ?? [];
-    if (name !== undefined && isLoopback(name)) return;
+    if (name !== undefined && isLoopback(name)) return void (known = header);
     throw new ConnectorError(
       'permission_denied',
       'the Host header names another server; use localhost or 127.0.0.1',

@@ -1,19 +1,38 @@
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
 import type { Log } from '../contract/driver.ts';
 import { isConnectorError } from '../errors/error.ts';
-import { REDACT_PATHS, redactText } from '../secrets/redact.ts';
+import { redactFields, redactText } from '../secrets/redact.ts';
+
+/** Lines are gathered for so long, or until there are so many bytes of them, and written in one go. */
+const FLUSH_MS = 100;
+const FLUSH_BYTES = 4_096;
 
 /**
  * A pino logger that never shows a secret: values under secret names are `***`, and an error is shown by its code and
  * its place in the source, since the message of a foreign error may hold anything.
+ *
+ * Writes to stdout unless told otherwise, at most 100 ms late.
  */
-export function serverLogger(options: LoggerOptions = {}, destination?: DestinationStream): Logger {
-  const merged: LoggerOptions = {
-    ...options,
-    redact: { paths: [...REDACT_PATHS], censor: '***' },
-    serializers: { ...options.serializers, err: describeError, error: describeError },
-  };
-  return destination ? pino(merged, destination) : pino(merged);
+export function serverLogger(options: LoggerOptions = {}, destination: DestinationStream = stdout()): Logger {
+  return pino(
+    {
+      ...options,
+      // Not pino's own `redact`: with a path for each name and level it took a third of a request's time, and it ends
+      // at the third level.
+      formatters: { ...options.formatters, log: (fields) => redacted(fields) },
+      serializers: { ...options.serializers, err: describeError, error: describeError },
+    },
+    destination,
+  );
+}
+
+function stdout(): DestinationStream {
+  return pino.destination({ dest: 1, sync: false, minLength: FLUSH_BYTES, periodicFlush: FLUSH_MS });
+}
+
+function redacted(fields: object): Record<string, unknown> {
+  // An object in, an object of the same names out.
+  return redactFields(fields) as Record<string, unknown>;
 }
 
 /** The registry's log, written through a pino logger. */

@@ -111,7 +111,8 @@ async function handle(operation: Operation, exchange: Exchange): Promise<Fastify
   if (!caller) throw new ConnectorError('internal', 'the request was not authenticated');
   const gone = new AbortController();
   reply.raw.once('close', () => {
-    if (!reply.raw.writableFinished) gone.abort();
+    // Aborting makes an error with its stack, which costs more than all the rest: not where the answer is out.
+    if (!reply.raw.writableEnded) gone.abort();
   });
   const input = rawInput(operation, exchange);
   const context = { registry, caller, signal: gone.signal, content: request.raw };
