@@ -56,20 +56,29 @@ export function wrapped(text: string, columns: number, indent = ''): string {
   return lines.map((line) => (indent + line).trimEnd()).join('\n');
 }
 
-/** Markdown as it reads on a terminal: no marks of emphasis, no links, each paragraph one line, lists and tables as they are. */
+/** Markdown as it reads on a terminal: no marks of emphasis, no links, a paragraph is a line; lists, tables and code keep theirs. */
 export function readable(markdown: string): string {
   const lines: string[] = [];
-  for (const line of markdown
-    .replace(/\*\*|`/g, '')
-    .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
-    .split('\n')) {
-    const before = lines.at(-1) ?? '';
-    const startsAnew = /^\s*(?:[-*+|#]|\d+[.)]|$)/.test(line) || before === '' || before.startsWith('|');
-    if (/^\|[\s:|-]+\|$/.test(line)) continue;
-    if (startsAnew) lines.push(line.startsWith('|') ? line.replace(/ {2,}/g, ' ') : line);
-    else lines.push(`${lines.pop() ?? ''} ${line.trim()}`);
+  let isCode = false;
+  for (const line of markdown.split('\n')) {
+    const isFence = /^\s*(?:```|~~~)/.test(line);
+    if (isFence) isCode = !isCode;
+    if (isFence || /^\|[\s:|-]+\|$/.test(line)) continue;
+    if (isCode) lines.push(`    ${line}`);
+    else if (startsAnew(line, lines.at(-1) ?? '')) lines.push(withoutMarks(line));
+    else lines.push(`${lines.pop() ?? ''} ${withoutMarks(line).trim()}`);
   }
   return lines.join('\n');
+}
+
+/** Whether a line of Markdown does not go on with the paragraph or list item before it. */
+function startsAnew(line: string, before: string): boolean {
+  return /^\s*(?:[-*+|#]\s|\d+[.)]\s|$)/.test(line) || before === '' || /^(?:\||\s{4})/.test(before);
+}
+
+function withoutMarks(line: string): string {
+  const text = line.replace(/\*\*|`/g, '').replace(/\[([^\]]*)\]\([^)]*\)/g, '$1');
+  return text.startsWith('|') ? text.replace(/ {2,}/g, ' ') : text;
 }
 
 /** The beginning of a text, cut between words. */
