@@ -19,38 +19,39 @@ type Line = { readonly number: number; readonly text: string; readonly bytes: nu
  * @throws ConnectorError `invalid_argument` with issues such as `lines[17].values`; whatever the backend fails with.
  */
 export async function importRecords(
-  connector: VectorConnector,
+  connector: Pick<VectorConnector, 'upsertVectors'>,
   content: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
 ): Promise<UpsertResult> {
   const total = { upserted: 0, failed: 0, errors: [] as UpsertError[] };
   let records = 0;
+  let nextLine = 1;
   let batch: Line[] = [];
   let bytes = 0;
   const write = async () => {
-    const [first] = batch;
-    if (!first) return;
-    try {
-      const result = await connector.upsertVectors(parseLines(batch), { signal });
-      total.upserted += result.upserted;
-      total.failed += result.failed;
-      const room = Math.max(0, MAX_ERRORS - total.errors.length);
-      total.errors.push(
-        ...result.errors.slice(0, room).map((error) => ({ ...error, index: records + error.index })),
-      );
-    } catch (error) {
-      throw interrupted(error, batch, total.upserted);
-    }
+    const last = batch.at(-1);
+    if (!last) return;
+    const result = await connector.upsertVectors(parseLines(batch), { signal });
+    total.upserted += result.upserted;
+    total.failed += result.failed;
+    const room = Math.max(0, MAX_ERRORS - total.errors.length);
+    const named = result.errors.map((error) => ({ ...error, index: records + error.index }));
+    total.errors.push(...named.slice(0, room));
     records += batch.length;
+    nextLine = last.number + 1;
     batch = [];
     bytes = 0;
   };
-  for await (const line of lines(content)) {
-    batch.push(line);
-    bytes += line.bytes;
-    if (batch.length >= BATCH_RECORDS || bytes >= BATCH_BYTES) await write();
+  try {
+    for await (const line of lines(content)) {
+      batch.push(line);
+      bytes += line.bytes;
+      if (batch.length >= BATCH_RECORDS || bytes >= BATCH_BYTES) await write();
+    }
+    await write();
+  } catch (error) {
+    throw interrupted(error, batch, { upserted: total.upserted, next_line: nextLine });
   }
-  await write();
   return total;
 }
 
@@ -97,21 +98,22 @@ function parseLines(batch: readonly Line[]): readonly VectorRecord[] {
   });
 }
 
+type Standing = { readonly upserted: number; readonly next_line: number };
+
 /** The failure of a batch, its records named by their lines, with what stands and where to go on. */
-function interrupted(error: unknown, batch: readonly Line[], upserted: number): ConnectorError {
+function interrupted(error: unknown, batch: readonly Line[], standing: Standing): ConnectorError {
   const failure = asConnectorError(error);
   const byLine = (text: string) =>
     text.replace(/\brecords\[(\d+)\]/, (all, index) => {
       const line = batch[Number(index)];
       return line ? `lines[${line.number}]` : all;
     });
-  const nextLine = batch[0]?.number ?? 1;
   return new ConnectorError(
     failure.code,
-    `${byLine(failure.message)}; ${upserted} records were upserted, go on at line ${nextLine}`,
+    `${byLine(failure.message)}; ${standing.upserted} records were upserted, go on at line ${standing.next_line}`,
     {
       issues: failure.issues.map(({ path, message }) => ({ path: byLine(path), message })),
-      details: { ...failure.details, upserted, next_line: nextLine },
+      details: { ...failure.details, ...standing },
       cause: failure.cause ?? failure,
       ...(failure.connectorId !== undefined && { connectorId: failure.connectorId }),
       ...(failure.connectorType !== undefined && { connectorType: failure.connectorType }),
