@@ -7,7 +7,6 @@ import { memoryCounters } from '../policies/rate-limit.ts';
 import { cipher } from '../secrets/cipher.ts';
 import { type KeyRing, keyRing, openKeyRing } from '../secrets/key-ring.ts';
 import { openDataDir } from '../store/data-dir.ts';
-import { SqlStore } from '../store/sql-store.ts';
 import type { Store } from '../store/store.ts';
 import { ActivityWriter } from './activity.ts';
 import { DriverCatalog, type DriverLoaders } from './catalog.ts';
@@ -59,6 +58,8 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
   const dataDir = options.dataDir === undefined ? undefined : await openDataDir(options.dataDir);
   try {
     const file = dataDir && join(dataDir.path, 'registry.db');
+    // Loaded here: the query builder is most of what importing the package would cost.
+    const { SqlStore } = await import('../store/sql-store.ts');
     const store = await SqlStore.open({ file: file ?? ':memory:' });
     try {
       const ring = await openRing(dataDir?.path, env);
