@@ -5,14 +5,7 @@ import { parseWith } from '../../contract/validate.ts';
 import { ConnectorError, invalidField, isConnectorError } from '../../errors/error.ts';
 import type { CallOptions, ConnectorActivity, ConnectorRecord } from '../base.ts';
 import { DriverConnector, type ClientSession } from '../session.ts';
-import type {
-  FunctionInfo,
-  FunctionSource,
-  InvocationOutcome,
-  JsonValue,
-  ServerlessCapabilities,
-  ServerlessClient,
-} from './driver.ts';
+import type { FunctionInfo, FunctionSource, ServerlessCapabilities, ServerlessClient } from './driver.ts';
 import {
   hasRun,
   invocationOf,

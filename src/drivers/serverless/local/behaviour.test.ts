@@ -43,7 +43,7 @@ describe('is killed at its time limit: a function that', () => {
       'Promise.prototype.then = () => new Promise(() => {}); export const handler = async () => new Promise(() => setInterval(() => {}, 1000));',
   };
   for (const [what, code] of Object.entries(endless)) {
-    it(what, async () => {
+    it(`${what}, and harms no other`, async () => {
       await client.deploy?.('program', { code }, NEVER);
       const timeoutMs = 300;
       const late = client.invoke('program', null, { requestId: 'r', timeoutMs }, NEVER);
@@ -67,7 +67,7 @@ describe('is killed for its memory: a function that', () => {
       "for (;;) { kept.push(new Worker(URL.createObjectURL(new Blob(['setInterval(() => {}, 1000)'])), { type: 'module' })); await new Promise((ok) => setTimeout(ok, 1)); }",
   };
   for (const [what, body] of Object.entries(bombs)) {
-    it(what, async () => {
+    it(`${what}, and harms no other`, async () => {
       const code = `const kept: unknown[] = []; export const handler = async () => { ${body} };`;
       const outcome = await runOnce(client, code);
       expect(outcome).toMatchObject({
@@ -138,7 +138,7 @@ describe('fails alone: a function that', () => {
       'overflows its stack': ['export const handler = (): unknown => handler();', { name: 'RangeError' }],
     };
   for (const [what, [code, error]] of Object.entries(failing)) {
-    it(what, async () => {
+    it(`${what}, and harms no other`, async () => {
       const outcome = await runOnce(client, code);
       expect(outcome).toMatchObject({ status: 'failed', error });
       await otherIsUnharmed();
@@ -210,8 +210,9 @@ describe('deceives nobody: a function that', () => {
     await client.deploy?.('program', { code }, NEVER);
     const call = () => client.invoke('program', null, { requestId: 'r', timeoutMs: 20_000 }, NEVER);
     expect((await call()).result).toBe(0);
-    await other.invoke('double', 1, { requestId: 'r', timeoutMs: 20_000 }, NEVER);
-    expect((await call()).result).toBe(0);
+    for (let n = 0; n < 50; n++) await otherIsUnharmed();
+    // One turn of the event loop may run before an answer is sent, and none after.
+    expect((await call()).result).toBeLessThanOrEqual(1);
   });
 });
 

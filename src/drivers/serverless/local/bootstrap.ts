@@ -53,7 +53,7 @@ function sizeOf(bytes: Uint8Array): number {
 }
 
 function slice(bytes: Uint8Array, start: number, end: number): Uint8Array {
-  return apply(subarray, bytes, [start, end]) as Uint8Array;
+  return apply<Uint8Array, [number, number], Uint8Array>(subarray, bytes, [start, end]);
 }
 
 function readExactly(bytes: number): Uint8Array {

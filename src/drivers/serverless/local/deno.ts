@@ -17,12 +17,19 @@ export type Runtime = {
   readonly version: string;
 };
 
+let found: Runtime | undefined;
+
 /**
- * The runtime as the package manager installed it; nothing is downloaded.
+ * The runtime as the package manager installed it; nothing is downloaded. Looked for until it is found, then kept.
  *
  * @throws ConnectorError `unavailable` naming the install command, when it is missing or older than 2.9.
  */
 export async function denoRuntime(): Promise<Runtime> {
+  found ??= await findRuntime();
+  return found;
+}
+
+async function findRuntime(): Promise<Runtime> {
   const manifest = await loadPeer('deno', DENO_RANGE, async () => HERE.resolve('deno/package.json'));
   const { version } = JSON.parse(await readFile(manifest, 'utf8')) as { readonly version: string };
   const [major = 0, minor = 0] = version.split('.').map(Number);

@@ -218,3 +218,43 @@ describe('a function that', () => {
     await expect(outside).rejects.toMatchObject({ code: 'invalid_argument' });
   });
 });
+
+describe('a function that an administrator gave the network', () => {
+  const TARGETS: Readonly<Record<string, string>> = {
+    'an address of this machine': 'http://127.0.0.1:${port}/',
+    'a name of this machine': 'http://localhost:${port}/',
+    'another address of this machine': 'http://127.9.9.9:${port}/',
+    'the address of any machine': 'http://0.0.0.0:${port}/',
+    'a number for an address': 'http://2130706433:${port}/',
+    'an IPv4 address written as IPv6': 'http://[::ffff:127.0.0.1]:${port}/',
+    'this machine over IPv6': 'http://[::1]:${port}/',
+    'a private network': 'http://10.0.0.1/',
+    'another private network': 'http://192.168.0.1/',
+    'the metadata of a cloud': 'http://169.254.169.254/',
+    'a shared address space': 'http://100.64.0.1/',
+  };
+  let open: ServerlessClient;
+  beforeAll(async () => {
+    open = await openLocal(scratch(), { connectorId: 'open', options: { allow_net: true } });
+  });
+  afterAll(() => open.close());
+
+  for (const [what, url] of Object.entries(TARGETS)) {
+    it(`does not reach ${what}`, async () => {
+      const outcome = await runOnce(open, program(`return await (await fetch(\`${url}\`)).text()`), {
+        event,
+      });
+      expect(outcome.status).toBe('failed');
+      expect(requests).toBe(0);
+    });
+  }
+
+  it.each(['localhost', '127.0.0.1', '::1'])(
+    'does not connect to %s by TCP, whatever the name resolves to',
+    async (hostname) => {
+      const body = `return (await Deno.connect({ hostname: '${hostname}', port })).remoteAddr`;
+      const outcome = await runOnce(open, program(body), { event });
+      expect(outcome).toMatchObject({ status: 'failed', error: { name: 'NotCapable' } });
+    },
+  );
+});

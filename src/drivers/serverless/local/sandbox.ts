@@ -157,9 +157,10 @@ export class Sandbox {
   }
 
   #setRef(isRef: boolean): void {
-    const { stdin, stdout, stderr } = this.#child;
-    for (const handle of [this.#child, stdin, stdout, stderr]) {
-      if (handle === this.#child || handle instanceof Socket) isRef ? handle.ref() : handle.unref();
+    const method = isRef ? 'ref' : 'unref';
+    this.#child[method]();
+    for (const stream of [this.#child.stdin, this.#child.stdout, this.#child.stderr]) {
+      if (stream instanceof Socket) stream[method]();
     }
   }
 }
