@@ -40,7 +40,7 @@ export class QuestionFinder {
   }
 
   #candidate(passage: Passage): Candidate {
-    const heading = passage.heading.split(' › ').at(-1) ?? '';
+    const heading = (passage.heading.split(' › ').at(-1) ?? '').replace(/^[\d.]+\s+/, '');
     const words = meaningfulWords(heading);
     if (words.length >= 2 && words.length <= 10) {
       // The whole heading path counts 1, the rarest words of a text without headings less, whatever they are.

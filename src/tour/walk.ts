@@ -64,6 +64,9 @@ export type TourEvent =
     }
   | { readonly kind: 'statistics'; readonly stats: ConnectorStats };
 
+/** What there is after a walk: a question that can be asked of it, and whether functions run on this machine. */
+export type Walked = { readonly question: string | undefined; readonly hasFunctions: boolean };
+
 /** Whoever watches a walk. */
 export interface TourWatcher {
   progress<T>(label: string, total: number, work: (advance: Advance) => Promise<T>): Promise<T>;
@@ -77,7 +80,7 @@ export interface TourWatcher {
  *
  * @throws ConnectorError `already_exists` when the names are those of connectors that are not this walk's.
  */
-export async function walk(tour: Tour, watcher: TourWatcher, signal: AbortSignal): Promise<void> {
+export async function walk(tour: Tour, watcher: TourWatcher, signal: AbortSignal): Promise<Walked> {
   const { tenant, names } = tour;
   const sources = await sourceFiles(tour.folder);
   const files = await filesConnector(tour);
@@ -115,6 +118,7 @@ export async function walk(tour: Tour, watcher: TourWatcher, signal: AbortSignal
   await watcher.tell({ kind: 'statistics', stats: await tenant.getStatistics() });
   const functionHash = deployed?.hash ?? null;
   await writeState(files, { ...indexed.state, functionHash, walked: true }, signal);
+  return { question: indexed.state.questions[0], hasFunctions: deployed !== undefined };
 }
 
 /** How far an earlier walk came: `absent` where there was none. */

@@ -121,7 +121,7 @@ export function addServeCommands(program: Command, terminal: Terminal, settings:
     return [
       'Try next, in another terminal:',
       `  export CONNECTORS_URL=${url} CONNECTORS_API_KEY=${key === undefined ? `'${shownKey}'` : shownKey}`,
-      ...nextCommands(terminal, DEMO_TENANT, DEMO_NAMES).map((line) => `  ${line}`),
+      ...nextCommands(terminal, { tenant: DEMO_TENANT, names: DEMO_NAMES }),
     ];
   }
 }

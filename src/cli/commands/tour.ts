@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { ConnectorError } from '../../errors/error.ts';
 import { tourOf } from '../../tour/folder-tour.ts';
 import { DEMO_TENANT, type TourNames } from '../../tour/names.ts';
-import { walk } from '../../tour/walk.ts';
+import { type Walked, walk } from '../../tour/walk.ts';
 import { globalOptions, targetFor } from '../command-session.ts';
 import { example } from '../help.ts';
 import { print } from '../print.ts';
@@ -23,7 +23,7 @@ export function addTourCommand(program: Command, terminal: Terminal, settings: S
     )
     .addHelpText('after', example('connectors tour', 'connectors tour ~/notes --tenant me'))
     .action(async (folder: string | undefined, _flags: unknown, command: Command) => {
-      const { tenant = DEMO_TENANT, json = false, url } = globalOptions(command, settings);
+      const { tenant = DEMO_TENANT, json = false, url, dataDir } = globalOptions(command, settings);
       if (url !== undefined)
         throw new ConnectorError(
           'unsupported',
@@ -35,25 +35,38 @@ export function addTourCommand(program: Command, terminal: Terminal, settings: S
       const tour = await tourOf(registry.forTenant(tenant, { admin: true }), folder);
       const recorder = json ? tourRecorder(terminal) : undefined;
       if (!recorder) await print(terminal, `A walk of tenant ${tenant} through ${tour.folder}`, '');
-      await walk(tour, recorder ?? tourView(terminal), terminal.signal);
+      const walked = await walk(tour, recorder ?? tourView(terminal), terminal.signal);
       if (recorder) await print(terminal, JSON.stringify({ tenant_id: tenant, ...recorder.report }, null, 2));
       else
         await print(
           terminal,
           '',
           'Try next',
-          ...nextCommands(terminal, tenant, tour.names).map((line) => `  ${line}`),
+          ...nextCommands(terminal, { tenant, dataDir, names: tour.names, ...walked }),
         );
     });
 }
 
-/** Three commands that work as they are printed, once `before` has been run. */
-export function nextCommands({ command }: Terminal, tenant: string, names: TourNames): readonly string[] {
-  const of = tenant === DEMO_TENANT ? '' : ` --tenant ${shellWord(tenant)}`;
+type Next = Partial<Walked> & {
+  readonly tenant: string;
+  readonly names: TourNames;
+  /** The data directory, where a flag named it. */
+  readonly dataDir?: string | undefined;
+};
+
+/** Three commands that work as they are printed. */
+export function nextCommands(
+  { command }: Terminal,
+  { tenant, names, dataDir, question = 'How do I rotate the master key?', hasFunctions = true }: Next,
+): readonly string[] {
+  const flags = [
+    ...(dataDir === undefined ? [] : ['--data-dir', shellWord(dataDir)]),
+    ...(tenant === DEMO_TENANT ? [] : ['--tenant', shellWord(tenant)]),
+  ].map((word) => ` ${word}`);
   const payload = `'{"text": "One thing. Another thing.", "question": "another?", "sentences": 1}'`;
   return [
-    `${command} search ${names.passages} --text "How do I rotate the master key?"${of}`,
-    `${command} files ls ${names.files} --recursive${of}`,
-    `${command} functions invoke ${names.functions} summarize --payload ${payload}${of}`,
-  ];
+    `search ${names.passages} --text ${shellWord(question)}`,
+    `files ls ${names.files} --recursive`,
+    hasFunctions ? `functions invoke ${names.functions} summarize --payload ${payload}` : 'stats',
+  ].map((line) => `  ${command} ${line}${flags.join('')}`);
 }
