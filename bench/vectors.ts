@@ -1,6 +1,6 @@
 /**
  * Embedded vectors: recall and times at 100,000 × 384, the connector against its own engine, the exact scan, the event
- * loop and memory. Run: node bench/vectors.ts [--quick]
+ * loop and memory. Run: node bench/vectors.ts [--quick] [--only=scan|engine|memory|large]
  */
 import { fork } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -39,13 +39,19 @@ else await main();
 
 async function main(): Promise<void> {
   const scratch = mkdtempSync(path.join(tmpdir(), 'bench-vectors-'));
+  const parts: Readonly<Record<string, () => Promise<readonly Row[]>>> = {
+    scan: async () => exactScan(),
+    engine: () => againstEngine(scratch),
+    memory: async () => [await smallCollections()],
+    large: () => large(scratch),
+  };
+  const asked = process.argv.find((argument) => argument.startsWith('--only='))?.slice('--only='.length);
   try {
-    report('vectors', [
-      ...exactScan(),
-      ...(await againstEngine(scratch)),
-      ...(await large(scratch)),
-      await smallCollections(),
-    ]);
+    const rows: Row[] = [];
+    for (const [name, measure] of Object.entries(parts)) {
+      if (asked === undefined || asked === name) rows.push(...(await measure()));
+    }
+    report(asked === undefined ? 'vectors' : `vectors-${asked}`, rows);
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }

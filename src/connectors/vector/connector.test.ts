@@ -56,7 +56,7 @@ describe('upsertVectors', () => {
       failed: 1,
       errors: [{ index: 10, id: 'r10', code: 'backend_error', message: 'no room' }],
     });
-    expect(sizes.toSorted()).toEqual([2, 3, 3, 3, 3, 3, 3]);
+    expect(sizes.toSorted((a, b) => a - b)).toEqual([2, 3, 3, 3, 3, 3, 3]);
     expect(most).toBe(4);
   });
 

@@ -59,7 +59,7 @@ export class EmbeddedClient implements VectorClient {
     signal: AbortSignal,
   ): Promise<readonly ClientMatch[]> {
     const request = {
-      query: Float32Array.from(vector),
+      query: new Float32Array(vector),
       topK,
       filter: filter && JSON.stringify(filter),
       includeValues,

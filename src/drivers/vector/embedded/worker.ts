@@ -15,7 +15,7 @@ import type {
 } from './protocol.ts';
 
 /** Memory that all collections together keep of what is also on disk; beyond it the longest unused give theirs back. */
-const KEPT_BYTES = 64 * 2 ** 20;
+const KEPT_BYTES = 48 * 2 ** 20;
 /** Collections, the last used, that keep what SQLite has cached of their files. */
 const WARM_COLLECTIONS = 16;
 
