@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -67,6 +67,20 @@ describe('opening a data directory', () => {
   it('is refused with another master key although nothing is sealed yet', async () => {
     await (await open({ CONNECTORS_MASTER_KEY: KEYS.one })).close();
     await expect(open({ CONNECTORS_MASTER_KEY: KEYS.two })).rejects.toMatchObject({ code: 'invalid_state' });
+  });
+
+  it('is refused when its database is damaged, and named', async () => {
+    const first = await open();
+    await first.createVectorConnector(VECTORS);
+    await first.close();
+    const file = join(dataDir, 'registry.db');
+    const bytes = await readFile(file);
+    bytes.fill(0xa5, 100, 5_000);
+    await writeFile(file, bytes);
+    await expect(open()).rejects.toMatchObject({
+      code: 'internal',
+      message: expect.stringContaining('registry.db'),
+    });
   });
 
   it('removes what a removed connector left behind', async () => {

@@ -87,7 +87,7 @@ describe('creating', () => {
     expect(await registry.createMany(specs.slice(0, 2))).toHaveLength(2);
   });
 
-  it.each([
+  it.each<[Record<string, unknown>, string]>([
     [{ name: '' }, 'name'],
     [{ name: ' padded ' }, 'name'],
     [{ provider: 'nothing' }, 'provider'],
@@ -100,6 +100,9 @@ describe('creating', () => {
     [{ config: { options: { mode: 'c' } } }, 'config.options.mode'],
     [{ config: { credentials: { surprise: 'x' } } }, 'config.credentials.surprise'],
     [{ metadata: { at: () => 1 } }, 'metadata.at'],
+    [{ metadata: JSON.parse('{"a":{"__proto__":1}}') }, 'metadata.a.__proto__'],
+    [{ config: { options: JSON.parse('{"__proto__":{"mode":"b"}}') } }, 'config.options.__proto__'],
+    [{ config: { credentials: JSON.parse('{"__proto__":"x"}') } }, 'config.credentials.__proto__'],
   ])('refuses %j, names the field and stores nothing', async (part, path) => {
     const { registry } = await registryWith();
     const failure = await registry
@@ -107,6 +110,15 @@ describe('creating', () => {
       .catch((error: unknown) => error);
     expect(failure).toMatchObject({ code: 'invalid_argument', issues: [expect.objectContaining({ path })] });
     expect(await registry.list()).toEqual([]);
+  });
+
+  it('refuses nesting that would exhaust the stack', async () => {
+    const { registry } = await registryWith();
+    const deep: unknown = JSON.parse('['.repeat(50_000) + ']'.repeat(50_000));
+    await expect(registry.createFromDict('acme', { metadata: { a: { b: deep } } })).rejects.toMatchObject({
+      code: 'invalid_argument',
+      issues: [{ path: 'metadata.a.b' }],
+    });
   });
 
   it.each(['', 'a b', 'a/b', '..\u0000', 'x'.repeat(129)])('refuses the tenant %j', async (tenantId) => {

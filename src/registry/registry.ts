@@ -26,6 +26,7 @@ import {
   type FileConnectorSpec,
   isDriverKind,
   patchDict,
+  checkKeys,
   type ServerlessConnectorSpec,
   specDict,
   tenantId as tenantIdSchema,
@@ -197,6 +198,7 @@ export class ConnectorRegistry implements AsyncDisposable {
     dict: unknown,
     { tenantId, admin = false }: Scope & Actor = {},
   ): Promise<BaseConnector> {
+    checkKeys(dict);
     const patch = parseWith(connectorPatch, dict);
     const connector = await this.get(connectorId, { tenantId });
     const before = connector.record;
@@ -312,6 +314,7 @@ export class ConnectorRegistry implements AsyncDisposable {
   }
 
   #prepare(dict: unknown, options: MakeOptions): Promise<NewConnector> {
+    checkKeys(dict);
     parseWith(tenantIdSchema, options.tenantId, 'tenant_id');
     if (options.connectorId !== undefined) checkConnectorId(options.connectorId);
     return prepareConnector(dict, options, this.#parts);

@@ -187,6 +187,27 @@ export function settingsOf(
   );
 }
 
+/** Deeper than any configuration, and far from where walking it would exhaust the stack. */
+const MAX_DEPTH = 32;
+
+/**
+ * Refuses `__proto__` as a key anywhere in what a caller sent, and nesting that no configuration needs.
+ *
+ * The schemas would drop the key without a word, and what a caller sends is kept or refused, never lost.
+ *
+ * @throws ConnectorError `invalid_argument` with the key's path.
+ */
+export function checkKeys(value: unknown, path: readonly string[] = []): void {
+  if (typeof value !== 'object' || value === null) return;
+  if (path.length > MAX_DEPTH)
+    throw invalidField(path.slice(0, 3).join('.'), `is nested more than ${MAX_DEPTH} deep`);
+  for (const [key, child] of Object.entries(value)) {
+    const at = [...path, key];
+    if (key === '__proto__') throw invalidField(at.join('.'), 'is not a name that may be used');
+    checkKeys(child, at);
+  }
+}
+
 /** @throws ConnectorError `invalid_argument`. */
 export function checkConnectorId(id: string): string {
   if (/^[A-Za-z0-9_-]{1,64}$/.test(id)) return id;
