@@ -101,11 +101,13 @@ describe.each(['handles', 'paths'] as const)('a local client confined by %s', (c
     }
     for (const path of ['folder-out', 'a/up', 'folder-in', 'magic/etc']) {
       await expect(client.list(path, { recursive: true, limit: 10 }, signal)).rejects.toMatchObject(refused);
-      await expect(client.write(`${path}/planted`, Buffer.from('x'), {}, signal)).rejects.toMatchObject(
-        refused,
-      );
+      for (const planted of ['planted', 'new/planted']) {
+        const write = client.write(`${path}/${planted}`, Buffer.from('x'), {}, signal);
+        await expect(write).rejects.toMatchObject(refused);
+      }
       await expect(client.delete(`${path}/secret`, signal)).rejects.toMatchObject(refused);
     }
+    expect((await treeOf(outside)).filter((name) => /new|planted/.test(name))).toEqual([]);
     for (const recursive of [true, false]) {
       const { files } = await client.list('', { recursive, limit: 100 }, signal);
       expect(files.map(({ path }) => path)).toEqual([recursive ? 'a/inside' : 'a']);

@@ -58,13 +58,15 @@ it('pages through a folder that is larger than what it keeps in memory, exactly,
   const sorted = names.sort(byteOrder).map((name) => `many/${name}`);
   for (const recursive of [true, false]) expect(await pathsOf(client, recursive)).toEqual(sorted);
 
+  // Both in the middle of what the first page has found for the later ones.
+  const [added, removed] = [`${sorted[3500]}-added`, sorted[3600] ?? ''];
   let pages = 0;
   const changing = await pathsOf(client, false, async () => {
     if (++pages !== 3) return;
-    await writeFile(join(many, 'zzz'), '');
+    await writeFile(join(root, added), '');
     await writeFile(join(many, 'aaa'), '');
-    await rm(join(many, 'file-9999.txt'));
+    await rm(join(root, removed));
     await utimes(many, new Date(1000), new Date(1000));
   });
-  expect(changing).toEqual([...sorted.filter((path) => path !== 'many/file-9999.txt'), 'many/zzz']);
+  expect(changing).toEqual([...sorted, added].sort(byteOrder).filter((path) => path !== removed));
 }, 60_000);

@@ -26,13 +26,17 @@ export async function clientOver(folder: string, confinement?: Confinement): Pro
 
 /** Every unfinished write below a folder. */
 export async function litterBelow(folder: string): Promise<readonly string[]> {
-  const names = await readdir(folder, { recursive: true });
-  return names.filter((name) => isTemporary(name.slice(name.lastIndexOf('/') + 1)));
+  return (await treeOf(folder)).filter((path) => isTemporary(path.slice(path.lastIndexOf('/') + 1)));
 }
 
-/** The names of all that lies below a folder, sorted. */
+/** The paths of all that lies below a folder, sorted. Follows no link, which `recursive` of `readdir` does. */
 export async function treeOf(folder: string): Promise<readonly string[]> {
-  return (await readdir(folder, { recursive: true })).sort();
+  const entries = await readdir(folder, { withFileTypes: true });
+  const paths = entries.map(async (entry) => {
+    const below = entry.isDirectory() ? await treeOf(join(folder, entry.name)) : [];
+    return [entry.name, ...below.map((path) => `${entry.name}/${path}`)];
+  });
+  return (await Promise.all(paths)).flat().sort();
 }
 
 export async function readText(client: FileClient, path: string): Promise<string> {

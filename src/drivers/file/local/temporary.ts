@@ -20,7 +20,6 @@ export function isTemporary(name: string): boolean {
 export function isAbandoned(name: string): boolean {
   const [, pid, mark] = PATTERN.exec(name) ?? [];
   if (pid === undefined) return false;
-  if (Number(pid) === process.pid && mark === own) return false;
   return existsSync('/proc/self/stat') ? markOf(Number(pid)) !== mark : !isRunning(Number(pid));
 }
 
