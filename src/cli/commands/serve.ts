@@ -56,8 +56,8 @@ export function addServeCommands(program: Command, terminal: Terminal, settings:
         const { dataDir } = targetFor(command, settings);
         await print(terminal, `connector-registry is running at ${url}, its data in ${dataDir}`, '');
         const key = await announceFirstKey(registry, terminal);
-        await firstWalk(registry);
-        await print(terminal, ...addresses(url), '', ...next(url, key), '', 'Ctrl-C stops.');
+        const hasFunctions = await firstWalk(registry);
+        await print(terminal, ...addresses(url), '', ...next(url, key, hasFunctions), '', 'Ctrl-C stops.');
       });
     });
 
@@ -95,9 +95,9 @@ export function addServeCommands(program: Command, terminal: Terminal, settings:
     }
   }
 
-  /** Walks where the registry is empty, or goes on with a walk that was interrupted. */
-  async function firstWalk(registry: ConnectorRegistry): Promise<void> {
-    if (docsFolder() === undefined) return;
+  /** Walks where the registry is empty, or goes on with an interrupted walk; false where functions cannot run here. */
+  async function firstWalk(registry: ConnectorRegistry): Promise<boolean> {
+    if (docsFolder() === undefined) return true;
     const tenant = registry.forTenant(DEMO_TENANT, { admin: true });
     const before = await walkedSoFar(tenant, DEMO_NAMES, DOCS_SOURCE);
     const isEmpty = (await registry.getStatistics()).totalConnectors === 0;
@@ -109,19 +109,20 @@ export function addServeCommands(program: Command, terminal: Terminal, settings:
       );
     } else if (before === 'begun' || isEmpty) {
       await print(terminal, `A walk of tenant ${DEMO_TENANT} through the project's own documentation`, '');
-      await walk(await tourOf(tenant, undefined), tourView(terminal), terminal.signal);
+      const walked = await walk(await tourOf(tenant, undefined), tourView(terminal), terminal.signal);
       await print(terminal, '');
+      return walked.hasFunctions;
     } else {
       await print(terminal, await summary(registry), '');
     }
   }
 
-  function next(url: string, key: string | undefined): readonly string[] {
+  function next(url: string, key: string | undefined, hasFunctions: boolean): readonly string[] {
     const shownKey = key ?? '<your API key>';
     return [
       'Try next, in another terminal:',
       `  export CONNECTORS_URL=${url} CONNECTORS_API_KEY=${key === undefined ? `'${shownKey}'` : shownKey}`,
-      ...nextCommands(terminal, { tenant: DEMO_TENANT, names: DEMO_NAMES }),
+      ...nextCommands(terminal, { tenant: DEMO_TENANT, names: DEMO_NAMES, hasFunctions }),
     ];
   }
 }
