@@ -115,6 +115,7 @@ export function addServeCommands(program: Command, terminal: Terminal, settings:
     } else {
       await print(terminal, await summary(registry), '');
     }
+    return true;
   }
 
   function next(url: string, key: string | undefined, hasFunctions: boolean): readonly string[] {
