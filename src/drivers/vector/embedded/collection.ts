@@ -14,6 +14,7 @@ import { Indexer } from './indexer.ts';
 import { rawScore } from './kernel.ts';
 import { type IndexedFields, nativeFilter } from './native-filter.ts';
 import { type Candidate, type Mask, nearestOf, ScanSet } from './scan-set.ts';
+import { Slots } from './slots.ts';
 
 export type CollectionOptions = {
   readonly folder: string;
@@ -57,11 +58,11 @@ export class Collection {
   /** Vectors that the index does not hold, or holds in an older version. */
   readonly #tail: ScanSet;
   #tailLoaded = false;
-  /** Rows, the next new slot, slots to use again, the number of the last change, and changes the index lacks. */
+  #slots: Slots;
   #rows: number;
-  #nextSlot: number;
-  #freeSlots: number[];
+  /** The number of the last change. */
   #change: number;
+  /** Rows written and rows removed that the index does not know of, at least. */
   #unindexed = 0;
   #removed = 0;
   #closed = false;
@@ -73,9 +74,8 @@ export class Collection {
     this.#database = new Database(folder, dimension, metric);
     const { count, maxSlot, change } = this.#database.summary();
     this.#rows = count;
-    this.#nextSlot = maxSlot + 1;
     this.#change = change;
-    this.#freeSlots = maxSlot + 1 > 2 * count + 1024 ? gaps(this.#database.slots(), maxSlot) : [];
+    this.#slots = Slots.of(count, maxSlot, () => this.#database.slots());
     this.#columns = new Columns(this.#database);
     this.#tail = new ScanSet(host.arena, dimension, metric);
     this.#indexer = new Indexer({
@@ -122,21 +122,18 @@ export class Collection {
   /** Writes all rows in one transaction, durably; of equal ids the last. */
   upsert(rows: readonly NewRow[]): void {
     const last = [...new Map(rows.map((row) => [row.id, row])).values()];
-    const free = [...this.#freeSlots];
-    let next = this.#nextSlot;
+    const draft = this.#slots.draft();
     let change = this.#change;
     const written = this.#database.transaction(() => {
       const slots = last.map((row) => {
-        const slot = this.#database.slotOf(row.id) ?? free.pop() ?? next++;
+        const slot = this.#database.slotOf(row.id) ?? draft.take();
         this.#database.write(slot, ++change, row);
         return slot;
       });
       this.#database.setFact('change', String(change));
       return slots;
     });
-    this.#rows += next - this.#nextSlot + (this.#freeSlots.length - free.length);
-    this.#freeSlots = free;
-    this.#nextSlot = next;
+    this.#rows += draft.commit();
     this.#change = change;
     this.#unindexed += written.length;
     last.forEach((row, i) => this.#remember(written[i] ?? 0, row));
@@ -161,7 +158,7 @@ export class Collection {
     this.#rows -= slots.length;
     this.#removed += slots.length;
     for (const slot of slots) {
-      this.#freeSlots.push(slot);
+      this.#slots.free(slot);
       this.#tail.delete(slot);
       this.#columns.delete(slot);
     }
@@ -173,8 +170,7 @@ export class Collection {
     const deleted = this.#rows;
     this.#database.transaction(() => this.#database.removeAll());
     this.#rows = 0;
-    this.#nextSlot = 0;
-    this.#freeSlots = [];
+    this.#slots = Slots.none();
     this.evict();
     this.#indexer.drop();
     this.#indexChanged();
@@ -380,11 +376,4 @@ function slotsOf({ slots }: Mask): readonly number[] {
   const found: number[] = [];
   for (let slot = slots.indexOf(1); slot !== -1; slot = slots.indexOf(1, slot + 1)) found.push(slot);
   return found;
-}
-
-/** The numbers from 0 to `max` that are not among those used. */
-function gaps(used: readonly number[], max: number): number[] {
-  const taken = new Uint8Array(max + 1);
-  for (const slot of used) taken[slot] = 1;
-  return Array.from(taken.keys()).filter((slot) => taken[slot] === 0);
 }

@@ -67,7 +67,7 @@ export class Database {
       this.#db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
       this.#db.exec('PRAGMA cache_size = -1024; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF');
       this.#db.exec('BEGIN EXCLUSIVE; COMMIT');
-      this.#prepare(file, metric);
+      this.#prepare({ file, metric, known: existsSync(owner) });
       writeOwner(owner);
     } catch (error) {
       this.#db.close();
@@ -75,10 +75,21 @@ export class Database {
     }
   }
 
-  #prepare(file: string, metric: DistanceMetric): void {
+  #prepare({
+    file,
+    metric,
+    known,
+  }: {
+    readonly file: string;
+    readonly metric: DistanceMetric;
+    /** Whether it was opened before, and so must hold something. */
+    readonly known: boolean;
+  }): void {
     const version = this.#number('PRAGMA user_version');
     const application = this.#number('PRAGMA application_id');
     if (version === 0 && this.#number('SELECT count(*) FROM sqlite_schema') === 0) {
+      // SQLite takes a file that was cut to nothing for a new one.
+      if (known) throw damaged();
       this.transaction(() => {
         this.#db.exec(SCHEMA);
         this.setFact('dimension', String(this.#dimension));
