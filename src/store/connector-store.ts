@@ -28,10 +28,7 @@ const ROWS_PER_DELETE = 200;
 /** The part of the store that keeps connectors and their secrets. */
 export function connectorStore({ reader, writer }: Sqlite): ConnectorStore {
   return {
-    async insertConnectors(connectors) {
-      refuseTwins(connectors);
-      await insertAll(writer, connectors);
-    },
+    insertConnectors: (connectors) => insertAll(writer, connectors),
 
     async getConnector(tenantId, connectorId) {
       const { rows } =
@@ -151,7 +148,8 @@ async function insertAll(writer: Database, connectors: readonly NewConnector[]):
       }
     });
   } catch (error) {
-    throw (isTaken(error) && (await firstTaken(writer, batch))) || error;
+    if (!isTaken(error)) throw error;
+    throw (await firstTaken(writer, batch)) ?? firstTwin(connectors) ?? error;
   }
 }
 
@@ -189,19 +187,19 @@ async function insertSecretRows(db: Database, rows: readonly SecretRow[]): Promi
   for (const row of rows.slice(at)) await queries.insertSecret(db, [row]);
 }
 
-/** @throws ConnectorError `already_exists` where two of the connectors have the same id or the same name in a tenant. */
-function refuseTwins(connectors: readonly NewConnector[]): void {
-  if (connectors.length < 2) return;
+/** Which of the connectors has the id of an earlier one, or its name within the tenant. */
+function firstTwin(connectors: readonly NewConnector[]): ConnectorError | undefined {
   const ids = new Set<string>();
   const names = new Set<string>();
   for (const { record } of connectors) {
     // No tenant has a line break in its name, so the two parts cannot run into one another.
     const name = `${record.tenantId}\n${record.name}`;
-    if (ids.has(record.connectorId)) throw idTaken(record);
-    if (names.has(name)) throw nameTaken(record);
+    if (ids.has(record.connectorId)) return idTaken(record);
+    if (names.has(name)) return nameTaken(record);
     ids.add(record.connectorId);
     names.add(name);
   }
+  return undefined;
 }
 
 /** Which of the connectors could not be inserted: asked after the transaction was rolled back. */
