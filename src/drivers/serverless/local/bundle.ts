@@ -40,34 +40,37 @@ const LOADERS: Readonly<Record<string, Loader>> = {
   '.md': 'text',
 };
 
+/** The bundler. @throws ConnectorError `unavailable` naming the install command. */
+export function esbuild(): Promise<typeof import('esbuild')> {
+  return loadPeer('esbuild', ESBUILD_RANGE, () => import('esbuild'));
+}
+
 /**
  * The function and all that it imports as one module.
  *
  * @throws BuildError with the compiler's message; ConnectorError `unavailable` when esbuild is not installed.
  */
 export async function bundle({ entry, within }: FunctionFiles): Promise<Bundle> {
-  const esbuild = await loadPeer('esbuild', ESBUILD_RANGE, () => import('esbuild'));
+  const { build } = await esbuild();
   const inputs: Input[] = [];
-  const built = await esbuild
-    .build({
-      entryPoints: [entry],
-      bundle: true,
-      write: false,
-      format: 'esm',
-      platform: 'node',
-      target: 'esnext',
-      keepNames: true,
-      legalComments: 'none',
-      logLevel: 'silent',
-      absWorkingDir: dirname(entry),
-      // esbuild would look for tsconfig.json in the folders above, and for the maps that a source names.
-      tsconfigRaw: '{}',
-      sourcemap: false,
-      plugins: [confinedTo(within, inputs)],
-    })
-    .catch((error: unknown) => {
-      throw new BuildError(compilerMessage(error), inputs, error);
-    });
+  const built = await build({
+    entryPoints: [entry],
+    bundle: true,
+    write: false,
+    format: 'esm',
+    platform: 'node',
+    target: 'esnext',
+    keepNames: true,
+    legalComments: 'none',
+    logLevel: 'silent',
+    absWorkingDir: dirname(entry),
+    // esbuild would look for tsconfig.json in the folders above, and for the maps that a source names.
+    tsconfigRaw: '{}',
+    sourcemap: false,
+    plugins: [confinedTo(within, inputs)],
+  }).catch((error: unknown) => {
+    throw new BuildError(compilerMessage(error), inputs, error);
+  });
   const text = built.outputFiles[0]?.text ?? '';
   // CommonJS packages call require for Node's own modules; a module has none unless it makes one.
   const code = text.includes('__require(') ? `${REQUIRE}${text}` : text;

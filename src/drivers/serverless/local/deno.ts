@@ -2,9 +2,9 @@ import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { ConnectorError, loadPeer } from '../../../driver.ts';
+import { esbuild } from './bundle.ts';
 
 export const DENO_RANGE = '^2.9.0';
 const HERE = createRequire(import.meta.url);
@@ -14,6 +14,8 @@ export type Runtime = {
   readonly executable: string;
   /** A command to start it with that ends it when this process is killed; empty where the system has none. */
   readonly prefix: readonly string[];
+  /** The program that a process runs. */
+  readonly bootstrap: string;
   readonly version: string;
 };
 
@@ -44,7 +46,7 @@ async function findRuntime(): Promise<Runtime> {
     createRequire(manifest).resolve(`@deno/${platform}/package.json`),
   );
   const executable = join(dirname(own), process.platform === 'win32' ? 'deno.exe' : 'deno');
-  return { executable, prefix: await deathSignal(), version };
+  return { executable, prefix: await deathSignal(), bootstrap: await bootstrapUrl(), version };
 }
 
 /**
@@ -98,7 +100,10 @@ const DENIED_NET = [
 ];
 
 /** The arguments of a sandboxed process; each denial is held by a test that runs a program against it. */
-export function denoArguments({ memoryMb, allowNet, envNames }: Launch): readonly string[] {
+export function denoArguments(
+  { bootstrap }: Runtime,
+  { memoryMb, allowNet, envNames }: Launch,
+): readonly string[] {
   return [
     'run',
     '--quiet',
@@ -122,14 +127,22 @@ export function denoArguments({ memoryMb, allowNet, envNames }: Launch): readonl
     ...(envNames.length > 0 ? [`--allow-env=${envNames.join(',')}`] : []),
     // Above what the watchdog allows, which kills at once: V8 alone collects garbage for seconds before it gives up.
     `--v8-flags=--max-old-space-size=${memoryMb + RUNTIME_MB}`,
-    BOOTSTRAP,
+    bootstrap,
   ];
 }
 
-// Beside this file, with this file's own extension: .ts in the sources, .js in the package.
-const BOOTSTRAP = fileURLToPath(
-  new URL(`./bootstrap${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url),
-);
+/**
+ * The bootstrap as a URL that holds it: without a path it tells a function nothing of the host. In the sources its types
+ * are taken out here, once, because a TypeScript program costs each Deno process 150 ms of its start.
+ */
+async function bootstrapUrl(): Promise<string> {
+  const isSource = import.meta.url.endsWith('.ts');
+  const text = await readFile(new URL(`./bootstrap${isSource ? '.ts' : '.js'}`, import.meta.url), 'utf8');
+  const code = isSource
+    ? (await (await esbuild()).transform(text, { loader: 'ts', target: 'esnext' })).code
+    : text;
+  return `data:text/javascript;base64,${Buffer.from(code).toString('base64')}`;
+}
 
 /**
  * The whole environment of a process. `DENO_DIR` is a place where no folder can be made, so that localStorage, caches

@@ -97,13 +97,7 @@ export class SandboxPool {
   }
 
   #take(want: Want): Member | undefined {
-    const launchKey = JSON.stringify(want.launch);
-    const idle = [...this.#members].filter((member) => member.stopIdle !== undefined && member.sandbox.alive);
-    const own = idle.filter((member) => member.tenant === want.tenant);
-    const found =
-      own.findLast((member) => member.key === want.key) ??
-      own.find((member) => member.key === undefined && member.launchKey === launchKey) ??
-      this.#startWithin(want, own[0], idle[0]);
+    const found = this.#warm(want.key) ?? this.#fresh(want);
     if (!found) return undefined;
     found.stopIdle?.();
     found.stopIdle = undefined;
@@ -112,17 +106,30 @@ export class SandboxPool {
     return found;
   }
 
-  /** A new process, in the place of an idle one where a ceiling is reached. */
-  #startWithin(want: Want, ownIdle: Member | undefined, anyIdle: Member | undefined): Member | undefined {
-    const own = [...this.#members].filter((member) => member.tenant === want.tenant).length;
-    if (own >= this.#limits.processesOfTenant) {
-      if (!ownIdle) return undefined;
-      this.#end(ownIdle);
-    } else if (this.#members.size >= this.#limits.processes) {
-      if (!anyIdle) return undefined;
-      this.#end(anyIdle);
+  /** The process that served the function last. */
+  #warm(key: string): Member | undefined {
+    let last: Member | undefined;
+    for (const member of this.#members) {
+      if (member.key === key && isIdle(member)) last = member;
     }
-    return this.#start(want.tenant, want.launch);
+    return last;
+  }
+
+  /** The tenant's spare, or a new process, in the place of an idle one where a ceiling is reached. */
+  #fresh({ tenant, launch }: Want): Member | undefined {
+    const own = [...this.#members].filter((member) => member.tenant === tenant);
+    const launchKey = JSON.stringify(launch);
+    const spare = own.find(
+      (member) => isIdle(member) && member.key === undefined && member.launchKey === launchKey,
+    );
+    if (spare) return spare;
+    const isTenantFull = own.length >= this.#limits.processesOfTenant;
+    if (isTenantFull || this.#members.size >= this.#limits.processes) {
+      const oldest = isTenantFull ? own.find(isIdle) : [...this.#members].find(isIdle);
+      if (!oldest) return undefined;
+      this.#end(oldest);
+    }
+    return this.#start(tenant, launch);
   }
 
   #start(tenant: string, launch: Launch): Member {
@@ -203,4 +210,8 @@ export class SandboxPool {
       waiter.give(member);
     }
   }
+}
+
+function isIdle({ stopIdle, sandbox }: Member): boolean {
+  return stopIdle !== undefined && sandbox.alive;
 }

@@ -11,7 +11,7 @@ const MAX_OUTPUT_BYTES = 16 * 1024 * 1024;
 const ENVELOPE_BYTES = 64 * 1024;
 
 /** Why a process ended: by our hand, or (`exit`) by its own. */
-export type EndReason = 'timeout' | 'memory' | 'output' | 'cancelled' | 'closed' | 'protocol' | 'exit';
+type EndReason = 'timeout' | 'memory' | 'output' | 'cancelled' | 'closed' | 'protocol' | 'exit';
 
 export type Answer =
   | { readonly kind: 'ready' | 'loaded' | 'too_large' }
@@ -37,7 +37,7 @@ export class Sandbox {
     const nonce = randomBytes(16).toString('hex');
     const [command = runtime.executable, ...rest] = [...runtime.prefix, runtime.executable];
     // Detached: a Ctrl-C at the terminal must reach the host alone, which finishes what it accepted.
-    this.#child = spawn(command, [...rest, ...denoArguments(launch)], {
+    this.#child = spawn(command, [...rest, ...denoArguments(runtime, launch)], {
       cwd: '/',
       env: DENO_ENV,
       stdio: ['pipe', 'pipe', 'pipe'],

@@ -51,7 +51,7 @@ export class Watchdog {
 }
 
 /** Memory that the process alone holds, also swapped out: not the pages of its executable, which all share. */
-export function ownBytes(pid: number): number {
+function ownBytes(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, 'latin1');
   const kilobytes = (field: string) =>
     Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0);
