@@ -90,6 +90,16 @@ function testContent({ files, folder }: FileSuite): void {
     }
   });
 
+  it('keeps chunks of all sizes in their order', async () => {
+    const path = `${folder()}/mixed`;
+    const sizes = [
+      1, 70_000, 300_000, 5, 900_000, 3, 1_500_000, 200_000, 200_000, 700_000, 1, 262_144, 1_048_576, 9,
+    ];
+    const chunks = sizes.map((size, i) => Buffer.alloc(size, i + 1));
+    await files().writeFile(path, chunksOf(...chunks));
+    expect(Buffer.compare(await files().readFile(path), Buffer.concat(chunks))).toBe(0);
+  });
+
   it('is not misled by a source that fills the same memory again', async () => {
     const path = `${folder()}/reused`;
     const memory = new Uint8Array(1000);

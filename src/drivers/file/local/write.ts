@@ -15,6 +15,8 @@ const writeFrom = promisify(fs.write);
 const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants;
 /** Small chunks are gathered up to this, so that a source of many writes in few large ones. */
 const GATHER_BYTES = 1024 * 1024;
+/** How much of a stream is written before the disk is set to work on it. */
+const SYNC_BYTES = 32 * 1024 * 1024;
 
 /**
  * Writes a file as a whole: into a temporary file beside the target, synced, then moved into place, then the folder
@@ -142,23 +144,37 @@ async function writeChunks(
 ): Promise<void> {
   const gathered = Buffer.allocUnsafeSlow(GATHER_BYTES);
   let used = 0;
-  const flush = async () => {
-    await writeAll(fd, gathered.subarray(0, used));
-    used = 0;
+  let unsynced = 0;
+  let syncing = Promise.resolve();
+  const write = async (bytes: Uint8Array) => {
+    await writeAll(fd, bytes);
+    unsynced += bytes.byteLength;
+    if (unsynced < SYNC_BYTES) return;
+    unsynced = 0;
+    // The disk works while more comes in. Its failure is told here once and never again, so it is always waited for.
+    await syncing;
+    syncing = syncFile(fd);
+    syncing.catch(() => {});
   };
-  for await (const chunk of content) {
-    stopIfAborted(signal);
-    if (used + chunk.byteLength > GATHER_BYTES) await flush();
-    if (chunk.byteLength > GATHER_BYTES / 4) {
-      await flush();
-      await writeAll(fd, chunk);
-    } else {
-      // Copied before the next chunk is asked for, because a source may fill the same memory again.
-      gathered.set(chunk, used);
-      used += chunk.byteLength;
+  try {
+    for await (const chunk of content) {
+      stopIfAborted(signal);
+      const isLarge = chunk.byteLength > GATHER_BYTES / 4;
+      if (isLarge || used + chunk.byteLength > GATHER_BYTES) {
+        await write(gathered.subarray(0, used));
+        used = 0;
+      }
+      if (isLarge) await write(chunk);
+      else {
+        // Copied before the next chunk is asked for, because a source may fill the same memory again.
+        gathered.set(chunk, used);
+        used += chunk.byteLength;
+      }
     }
+    await write(gathered.subarray(0, used));
+  } finally {
+    await syncing;
   }
-  await flush();
 }
 
 async function writeAll(fd: number, bytes: Uint8Array): Promise<void> {
