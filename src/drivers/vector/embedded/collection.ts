@@ -130,10 +130,11 @@ export class Collection {
         this.#database.write(slot, ++change, row);
         return slot;
       });
-      this.#database.setFact('change', String(change));
+      this.#database.setState({ change, count: this.#rows + draft.taken });
       return slots;
     });
-    this.#rows += draft.commit();
+    draft.commit();
+    this.#rows += draft.taken;
     this.#change = change;
     this.#unindexed += written.length;
     last.forEach((row, i) => this.#remember(written[i] ?? 0, row));
@@ -152,7 +153,7 @@ export class Collection {
     let change = this.#change;
     this.#database.transaction(() => {
       for (const slot of slots) this.#database.remove(slot, ++change);
-      this.#database.setFact('change', String(change));
+      this.#database.setState({ change, count: this.#rows - slots.length });
     });
     this.#change = change;
     this.#rows -= slots.length;
@@ -168,7 +169,10 @@ export class Collection {
 
   #deleteAll(): number {
     const deleted = this.#rows;
-    this.#database.transaction(() => this.#database.removeAll());
+    this.#database.transaction(() => {
+      this.#database.removeAll();
+      this.#database.setState({ change: this.#change, count: 0 });
+    });
     this.#rows = 0;
     this.#slots = Slots.none();
     this.evict();

@@ -22,17 +22,15 @@ export type Row = NewRow & { readonly slot: number; readonly change: number };
 export type VectorRow = { readonly slot: number; readonly change: number; readonly values: Float32Array };
 export type MetadataRow = { readonly slot: number; readonly metadata: string | null };
 
-const SCHEMA = `
-  CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-  CREATE TABLE records (
+const SCHEMA: readonly string[] = [
+  `CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID`,
+  `CREATE TABLE records (
     slot INTEGER PRIMARY KEY, id TEXT NOT NULL, change INTEGER NOT NULL,
-    values_crc INTEGER NOT NULL, fields_crc INTEGER NOT NULL, metadata TEXT, text TEXT, "values" BLOB NOT NULL);
-  CREATE UNIQUE INDEX records_id ON records (id);
-  CREATE UNIQUE INDEX records_change ON records (change);
-  CREATE TABLE removed (slot INTEGER PRIMARY KEY, change INTEGER NOT NULL);
-  PRAGMA user_version = ${SCHEMA_VERSION};
-  PRAGMA application_id = ${APPLICATION_ID};
-`;
+    values_crc INTEGER NOT NULL, fields_crc INTEGER NOT NULL, metadata TEXT, text TEXT, "values" BLOB NOT NULL)`,
+  `CREATE UNIQUE INDEX records_id ON records (id)`,
+  `CREATE UNIQUE INDEX records_change ON records (change)`,
+  `CREATE TABLE removed (slot INTEGER PRIMARY KEY, change INTEGER NOT NULL)`,
+];
 const UPSERT = `
   INSERT INTO records (slot, id, change, values_crc, fields_crc, metadata, text, "values") VALUES (?, ?, ?, ?, ?, ?, ?, ?)
   ON CONFLICT (slot) DO UPDATE SET change = excluded.change, values_crc = excluded.values_crc,
@@ -91,7 +89,8 @@ export class Database {
       // SQLite takes a file that was cut to nothing for a new one.
       if (known) throw damaged();
       this.transaction(() => {
-        this.#db.exec(SCHEMA);
+        this.#db.exec(SCHEMA.join(';'));
+        this.#db.exec(`PRAGMA user_version = ${SCHEMA_VERSION}; PRAGMA application_id = ${APPLICATION_ID}`);
         this.setFact('dimension', String(this.#dimension));
         this.setFact('metric', metric);
       });
@@ -106,9 +105,10 @@ export class Database {
       );
     }
     const check = statSync(file).size <= FULL_CHECK_BYTES ? 'integrity_check' : 'quick_check';
-    const found = this.#db.prepare(`PRAGMA ${check}(1)`).get();
-    if (found?.[check] !== 'ok' && found?.['integrity_check'] !== 'ok' && found?.['quick_check'] !== 'ok')
-      throw damaged();
+    if (Object.values(this.#get(`PRAGMA ${check}(1)`) ?? {})[0] !== 'ok') throw damaged();
+    // A changed letter in the text of a table is a sound database of another shape.
+    const tables = this.#all('SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid');
+    if (tables.map(({ sql }) => sql).join(';') !== SCHEMA.join(';')) throw damaged();
     const stored = { dimension: Number(this.fact('dimension')), metric: this.fact('metric') };
     if (stored.dimension !== this.#dimension || stored.metric !== metric) {
       throw new ConnectorError(
@@ -244,13 +244,22 @@ export class Database {
     return this.#all(sql, from, to, limit).flatMap((found) => this.row(Number(found['slot'])) ?? []);
   }
 
-  /** How many rows there are, the highest slot, and the highest change. */
+  /** To be said in each transaction: the highest change, and how many rows there are now. */
+  setState({ change, count }: { readonly change: number; readonly count: number }): void {
+    this.setFact('state', `${change} ${count}`);
+  }
+
+  /**
+   * How many rows there are, the highest slot, and the highest change.
+   *
+   * @throws ConnectorError `internal` where there are not as many as the last transaction left: bytes that changed may
+   *   make an intact database with fewer rows.
+   */
   summary(): { readonly count: number; readonly maxSlot: number; readonly change: number } {
-    return {
-      count: this.#number('SELECT count(*) FROM records'),
-      maxSlot: this.#number('SELECT ifnull(max(slot), -1) FROM records'),
-      change: Number(this.fact('change') ?? 0),
-    };
+    const [change = 0, stored = 0] = (this.fact('state') ?? '0 0').split(' ').map(Number);
+    const count = this.#number('SELECT count(*) FROM records');
+    if (count !== stored || !Number.isSafeInteger(change)) throw damaged();
+    return { count, maxSlot: this.#number('SELECT ifnull(max(slot), -1) FROM records'), change };
   }
 
   /** The stored bytes as numbers. @throws ConnectorError `internal` where there are too many or too few. */
@@ -316,12 +325,15 @@ export class Database {
 
 type Value = string | number | null | Uint8Array;
 
-// Both are seeded with the slot, so that a row's bytes under another's number are noticed too.
-function valuesCrc(slot: number, values: Uint8Array): number {
+// Both are seeded with the slot, so that a row's bytes under another's number are noticed too. What is not of the type
+// that was written has no checksum.
+function valuesCrc(slot: number, values: unknown): number {
+  if (!(values instanceof Uint8Array)) throw damaged();
   return crc32(values, slot >>> 0);
 }
 
 function fieldsCrc({ slot, id, metadata, text }: Pick<Row, 'slot' | 'id' | 'metadata' | 'text'>): number {
+  if (metadata !== null && typeof metadata !== 'string') throw damaged();
   return crc32(JSON.stringify([id, text]), crc32(metadata ?? '', (slot >>> 0) + (metadata === null ? 1 : 0)));
 }
 

@@ -30,6 +30,9 @@ export class Slots {
     let next = this.#next;
     let taken = 0;
     return {
+      get taken() {
+        return taken;
+      },
       take: () => {
         taken += 1;
         return freeLeft > 0 ? (this.#free[--freeLeft] ?? next++) : next++;
@@ -37,16 +40,16 @@ export class Slots {
       commit: () => {
         this.#free.length = freeLeft;
         this.#next = next;
-        return taken;
       },
     };
   }
 }
 
 type Draft = {
-  take(): number;
   /** How many were taken. */
-  commit(): number;
+  readonly taken: number;
+  take(): number;
+  commit(): void;
 };
 
 /** The numbers from 0 to `max` that are not among those used. */

@@ -95,7 +95,6 @@ class WorkerHost {
       // Its short-lived objects are rows in passing; more room only makes the process larger (20 MB, measured).
       resourceLimits: { maxYoungGenerationSizeMb: 8 },
     });
-    worker.unref();
     worker.on('message', (message: FromWorker) => this.#receive(message));
     worker.on('error', (cause) => this.#ended(worker, cause));
     worker.on('exit', () => this.#ended(worker));
