@@ -123,6 +123,7 @@ export function makeConnector(
         capabilities: driver.capabilities,
         invocations: invocationLog(record, parts.store),
         clock: parts.clock,
+        log: parts.log,
       });
   }
 }
