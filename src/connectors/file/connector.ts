@@ -94,9 +94,9 @@ export class FileConnector extends DriverConnector<FileClient> {
     const page = await this.#run({ operation: 'file.list', idempotent: true, signal }, path, (client, call) =>
       client.list(key, { recursive, limit, cursor }, call.signal),
     );
+    const files = page.files.map((file) => this.#shown(file));
     // A name that the path rule refuses could not be read through this connector, and might mislead who copies it.
-    const files = page.files.filter((file) => pathProblem(file.path) === undefined);
-    return { ...page, files: files.map((file) => this.#shown(file)) };
+    return { ...page, files: files.filter((file) => pathProblem(file.path) === undefined) };
   }
 
   /**

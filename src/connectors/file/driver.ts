@@ -59,11 +59,14 @@ export type PresignOptions = { readonly method: 'GET' | 'PUT'; readonly expiresI
  * `/`, no empty, `.` or `..` segment; `''` is the root and occurs in `list` alone.
  */
 export interface FileClient extends Client {
-  /** Entries below `path` in path order (by UTF-8 bytes of the full path). */
+  /**
+   * Entries below `path` in path order: by UTF-8 bytes of the full path, a folder's with a trailing `/`, which is where
+   * its content lies in a recursive page. Recursive pages hold files alone. A folder that does not exist holds nothing.
+   */
   list(path: string, options: ClientListOptions, signal: AbortSignal): Promise<FilePage>;
-  /** @throws ConnectorError `not_found`. */
+  /** @throws ConnectorError `not_found`, also for a folder. */
   stat(path: string, signal: AbortSignal): Promise<FileInfo>;
-  /** The whole file, or the range, in memory. */
+  /** The whole file, or the range, in memory. @throws ConnectorError `invalid_argument` for a range that starts at or after the end. */
   readBytes(path: string, range: ByteRange | undefined, signal: AbortSignal): Promise<Uint8Array>;
   /** The file as a stream; the caller consumes or ends the body, and either frees what it holds. */
   readStream(path: string, range: ByteRange | undefined, signal: AbortSignal): Promise<OpenedFile>;
