@@ -41,7 +41,7 @@ export async function prepareConnector(
   const { connector_type: connectorType, provider } = spec;
   const loaded = await parts.catalog.load(connectorType, provider);
   checkVectorSettings(spec, loaded);
-  const config = sortSecrets(ConnectorConfig.fromDict(spec.config), loaded, options);
+  const config = sortSecrets(ConnectorConfig.fromParsed(spec.config), loaded, options);
   const now = new Date(parts.clock.now());
   const where = { tenantId: options.tenantId, connectorId: options.connectorId ?? randomUUID() };
   const secrets = sealCredentials(config.credentials, where, parts);
@@ -90,7 +90,7 @@ export async function prepareConfig(
 
 /** The configuration as it is stored and shown: every credential's name, no value. */
 export function masked(config: ConnectorConfig): ConnectorConfig {
-  return Object.keys(config.credentials).length === 0 ? config : ConnectorConfig.fromDict(config.toDict());
+  return Object.keys(config.credentials).length === 0 ? config : ConnectorConfig.fromParsed(config.toDict());
 }
 
 /** The driver of a record; none where the application's own class serves it. */

@@ -93,7 +93,7 @@ export function storedConnector(row: ConnectorRow): StoredConnector {
       name: row.name,
       connectorType: type,
       provider: record.provider,
-      config: ConnectorConfig.fromStored(record.config),
+      config: ConnectorConfig.fromParsed(record.config),
       settings: record.settings,
       capabilities: record.capabilities,
       metadata: record.metadata,
