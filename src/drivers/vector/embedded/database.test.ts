@@ -34,6 +34,13 @@ function fill(rows: number): void {
   database.close();
 }
 
+/** What somebody else does to the file. */
+function change(sql: string): void {
+  const plain = new DatabaseSync(path.join(folder, DATABASE_FILE));
+  plain.exec(sql);
+  plain.close();
+}
+
 describe('Database', () => {
   it('keeps rows as they were written, and remembers what was removed', () => {
     fill(5);
@@ -93,11 +100,6 @@ describe('Database', () => {
 
   it('refuses a database of a newer version, of another kind, or with other vectors', () => {
     fill(1);
-    const change = (sql: string): void => {
-      const plain = new DatabaseSync(path.join(folder, DATABASE_FILE));
-      plain.exec(sql);
-      plain.close();
-    };
     const open = (dimension = 3, metric: 'dot' | 'cosine' = 'dot') => new Database(folder, dimension, metric);
     expect(() => open(4)).toThrow(expect.objectContaining({ code: 'invalid_state' }));
     expect(() => open(3, 'cosine')).toThrow(expect.objectContaining({ code: 'invalid_state' }));
@@ -107,6 +109,16 @@ describe('Database', () => {
     );
     change('PRAGMA user_version = 1; PRAGMA application_id = 7');
     expect(() => open()).toThrow(expect.objectContaining({ code: 'internal' }));
+  });
+
+  it('refuses a sound database of another shape, or with fewer rows than were left', () => {
+    fill(3);
+    change('DELETE FROM records WHERE slot = 1');
+    const short = new Database(folder, 3, 'dot');
+    expect(() => short.summary()).toThrow(expect.objectContaining({ code: 'internal' }));
+    short.close();
+    change('ALTER TABLE records RENAME COLUMN text TO texts');
+    expect(() => new Database(folder, 3, 'dot')).toThrow(expect.objectContaining({ code: 'internal' }));
   });
 
   it('answers rightly or says that it is damaged, whichever bytes of the file changed', () => {

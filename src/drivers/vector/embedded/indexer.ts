@@ -88,10 +88,11 @@ export class Indexer {
     if (this.#work || this.#stop || this.#problem !== undefined) return;
     this.#work = this.#merge()
       .catch((error: unknown) => this.#failed(error))
-      .finally(() => {
+      .then(() => {
         this.#work = undefined;
         this.#host.changed();
-      });
+      })
+      .catch((error: unknown) => this.#failed(error));
   }
 
   /** Gives the index up; the next {@link update} starts from nothing. */
@@ -118,8 +119,8 @@ export class Indexer {
     const name = this.#serving?.name ?? `${PREFIX}${randomUUID()}`;
     const from = this.#serving?.change ?? 0;
     const index = this.#serving?.index ?? HnswIndex.create(zvec, path.join(folder, name), shape);
-    this.#beginWriting(index, this.#serving !== undefined);
     try {
+      this.#beginWriting(index, this.#serving !== undefined);
       await this.#bringUpToDate(index, name, from, target);
     } catch (error) {
       this.#serving = undefined;
@@ -200,14 +201,17 @@ export class Indexer {
   }
 
   #failed(error: unknown): void {
-    this.#serving = undefined;
     this.#dropped = false;
     this.#problem = asConnectorError(error).message;
     this.#host.log.warn('every search is exact, for want of an index', { reason: this.#problem });
   }
 
   #discard(index: HnswIndex, name: string): void {
-    index.close();
+    try {
+      index.close();
+    } catch {
+      // It was closed already, by a reopening that failed.
+    }
     rmSync(path.join(this.#host.folder, name), { recursive: true, force: true });
   }
 
