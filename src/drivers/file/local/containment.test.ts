@@ -165,20 +165,22 @@ it('is not led out by a folder that is swapped for a link while it is used', asy
 }, 60_000);
 
 /**
- * Puts a link in the folder's place and the folder back, for ever. A write that comes while neither is there makes a
+ * Puts a link in the folder's place and the folder back, for a minute at most: a test run that is killed must not leave
+ * it behind. A write that comes while neither is there makes a
  * folder of its own, which is in the way and goes.
  */
 const SWAP = `
   const { renameSync, rmSync } = require('node:fs');
   process.chdir(process.argv[1]);
   console.log('swapping');
+  const end = Date.now() + 60_000;
   const move = (from, to) => {
-    for (;;) {
+    while (Date.now() < end) {
       try { return renameSync(from, to); } catch {}
       try { rmSync('swapped', { recursive: true, force: true }); } catch {}
     }
   };
-  for (;;) {
+  while (Date.now() < end) {
     move('swapped', 'kept'); move('link', 'swapped');
     move('swapped', 'link'); move('kept', 'swapped');
   }
