@@ -20,8 +20,6 @@ export type GlobalOptions = {
 /** A connector as every answer shows it. */
 export type ConnectorAnswer = Answer<typeof connectorGet>;
 
-const PAGE = 1_000;
-
 /** One run of one command: where it goes, whom it is about, and how it answers. */
 export class CommandSession {
   readonly terminal: Terminal;
@@ -75,10 +73,9 @@ export class CommandSession {
     try {
       return await this.run(connectorGet, { connector_id: reference });
     } catch (error) {
-      // Without a tenant, an administrator of all is asked for one; the list below needs none.
-      if (!isConnectorError(error) || !['not_found', 'invalid_argument'].includes(error.code)) throw error;
+      if (!isConnectorError(error) || error.code !== 'not_found') throw error;
     }
-    const found = await this.#findByName(reference);
+    const { connectors: found } = await this.run(connectorList, { name: reference });
     const [first, ...others] = found;
     if (!first) {
       const where = this.tenantId === undefined ? '' : ` of tenant ${this.tenantId}`;
@@ -93,17 +90,6 @@ export class CommandSession {
       'invalid_argument',
       `several tenants have a "${reference}" (${tenants}); name one with --tenant`,
     );
-  }
-
-  async #findByName(reference: string): Promise<readonly ConnectorAnswer[]> {
-    const found: ConnectorAnswer[] = [];
-    for (let offset = 0; ; offset += PAGE) {
-      const { connectors } = await this.run(connectorList, { limit: PAGE, offset });
-      found.push(
-        ...connectors.filter(({ name, connector_id }) => name === reference || connector_id === reference),
-      );
-      if (connectors.length < PAGE) return found;
-    }
   }
 }
 

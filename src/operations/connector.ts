@@ -63,6 +63,7 @@ export const connectorList = defineOperation({
   role: 'reader',
   tenant: 'optional',
   input: z.strictObject({
+    name: z.string().max(128).optional().describe('Only connectors of exactly this name.'),
     connector_type: type.optional().describe('Only connectors of this type.'),
     status: status.optional().describe('Only connectors with this status.'),
     limit: z.int().min(1).max(1_000).default(100).describe('Connectors in the answer, at most.'),
@@ -96,10 +97,11 @@ export const connectorGet = defineOperation({
   path: '/connectors/{connector_id}',
   summary: 'Show a connector: its configuration, status and figures.',
   role: 'reader',
-  tenant: 'required',
+  tenant: 'optional',
   input: z.strictObject({ connector_id: connectorId }),
   output: connectorAnswer,
-  run: async ({ tenant }, { connector_id }) => shown(await tenant().get(connector_id)),
+  run: async ({ registry, tenantId }, { connector_id }) =>
+    shown(await registry.get(connector_id, { tenantId: tenantId ?? undefined })),
 });
 
 export const connectorUpdate = defineOperation({

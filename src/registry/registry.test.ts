@@ -417,6 +417,8 @@ describe('finding', () => {
       (await registry.list(options)).map((c) => c.name);
     expect(await names({ tenantId: 'acme' })).toEqual(['a', 'b', 'c']);
     expect(await names({ tenantId: 'acme', limit: 1, offset: 1 })).toEqual(['b']);
+    expect(await names({ name: 'a' })).toEqual(['a', 'a']);
+    expect(await names({ name: 'a', tenantId: 'umbrella' })).toEqual(['a']);
     expect(await names({ status: 'connected' })).toEqual(['b']);
     expect(await names({ connectorType: 'file' })).toEqual([]);
     await expect(registry.list({ limit: 0 })).rejects.toMatchObject({

@@ -45,6 +45,8 @@ export type Actor = { readonly admin?: boolean };
 
 /** Which connectors to list, and which part of that list. */
 export type ListOptions = Scope & {
+  /** Only connectors of exactly this name; over all tenants there may be several. */
+  readonly name?: string | undefined;
   readonly connectorType?: ConnectorType | undefined;
   readonly status?: ConnectorStatus | undefined;
   /** 100 by default, at most 1,000. */
@@ -173,13 +175,13 @@ export class ConnectorRegistry implements AsyncDisposable {
   }
 
   /** Connectors sorted by name, then id. Fewer than `limit` means that there are no more. */
-  async list({ tenantId, connectorType, status, limit = 100, offset = 0 }: ListOptions = {}): Promise<
+  async list({ tenantId, name, connectorType, status, limit = 100, offset = 0 }: ListOptions = {}): Promise<
     readonly BaseConnector[]
   > {
     if (!Number.isInteger(limit) || limit < 1 || limit > 1_000) throw invalidField('limit', 'is 1 to 1000');
     if (!Number.isInteger(offset) || offset < 0) throw invalidField('offset', 'is 0 or more');
     if (status !== undefined) await this.#parts.activity.flush();
-    const filter = { tenantId, connectorType, status, limit, offset };
+    const filter = { tenantId, name, connectorType, status, limit, offset };
     return this.#live.loadAll((store) => store.listConnectors(filter));
   }
 

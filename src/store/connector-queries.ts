@@ -105,11 +105,13 @@ const LISTS = new Map<string, Prepared<ListFilter, ConnectorRow>>();
 /** The query of a list, compiled once for each combination of conditions. */
 export function listQuery({
   tenantId,
+  name,
   connectorType,
   status,
 }: ListFilter): Prepared<ListFilter, ConnectorRow> {
   const shape = {
     tenant: tenantId !== undefined,
+    name: name !== undefined,
     type: connectorType !== undefined,
     status: status !== undefined,
     // Over all tenants a rare status has an index of its own; SQLite takes it where the index's condition is repeated.
@@ -123,6 +125,7 @@ export function listQuery({
 
 type ListShape = {
   readonly tenant: boolean;
+  readonly name: boolean;
   readonly type: boolean;
   readonly status: boolean;
   readonly rare: boolean;
@@ -136,6 +139,7 @@ function compileList(shape: ListShape): Prepared<ListFilter, ConnectorRow> {
       .selectFrom('connectors')
       .selectAll()
       .$if(shape.tenant, (q) => q.where('tenant_id', '=', value('tenantId')))
+      .$if(shape.name, (q) => q.where('name', '=', value('name')))
       .$if(shape.type, (q) => q.where('connector_type', '=', value('connectorType')))
       .$if(shape.status, (q) => q.where('status', '=', value('status')))
       .$if(shape.rare, (q) => q.where(sql<boolean>`status not in ('registered', 'ready')`))

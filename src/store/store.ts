@@ -11,6 +11,8 @@ export type NewConnector = StoredConnector & { readonly secrets: readonly Sealed
 export type ListFilter = {
   /** Absent: all tenants, for administrators. */
   readonly tenantId?: string | undefined;
+  /** Only connectors of exactly this name. */
+  readonly name?: string | undefined;
   readonly connectorType?: ConnectorType | undefined;
   readonly status?: ConnectorStatus | undefined;
   readonly limit: number;

@@ -137,6 +137,8 @@ export function testLists({ store, fresh, connector, stored }: StoreSuite): void
       const everywhere = await store().listConnectors(ALL);
       const both = everywhere.filter(({ record }) => record.name === name);
       expect(both.map(({ record }) => record.connectorId)).toEqual([first, second]);
+      expect(await store().listConnectors({ name, ...ALL })).toEqual(both);
+      expect(await store().listConnectors({ name, tenantId: a, ...ALL })).toEqual(inA);
     });
 
     it('keeps to type and status, alone and together, within a tenant and over all', async () => {

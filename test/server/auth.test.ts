@@ -67,9 +67,14 @@ it('lets each role do what its operations say, and nothing above', async () => {
 
 it('has an administrator of all tenants name one where it matters', async () => {
   const { connectorId } = await server.registry.forTenant('naming').createFromDict(SPECS.vector);
-  expect(await server.ask(`GET /connectors/${connectorId}`)).toMatchObject({
+  expect(await server.ask(`GET /connectors/${connectorId}/health`)).toMatchObject({
     status: 400,
     json: { issues: [{ path: 'tenant_id' }] },
+  });
+  // An id says by itself which connector is meant, and its answer says whose it is.
+  expect(await server.ask(`GET /connectors/${connectorId}`)).toMatchObject({
+    status: 200,
+    json: { tenant_id: 'naming' },
   });
   expect(await server.ask(`GET /connectors/${connectorId}?tenant_id=naming`)).toMatchObject({ status: 200 });
   expect(await server.ask(`GET /connectors/${connectorId}?tenant_id=other`)).toMatchObject({ status: 404 });
