@@ -106,7 +106,7 @@ describe('creating', () => {
   ])('refuses %j, names the field and stores nothing', async (part, path) => {
     const { registry } = await registryWith();
     const failure = await registry
-      .createVectorConnector({ ...vectors(), ...part } as never)
+      .createVectorConnector({ ...vectors(), ...part })
       .catch((error: unknown) => error);
     expect(failure).toMatchObject({ code: 'invalid_argument', issues: [expect.objectContaining({ path })] });
     expect(await registry.list()).toEqual([]);
