@@ -91,6 +91,7 @@ async function againstEngine(scratch: string): Promise<readonly Row[]> {
   const queries = clustered(QUERIES, 7).map(({ values }) => values);
   const searches: number[][] = [[], []];
   const upserts: number[][] = [[], []];
+  const crowds: number[][] = [[], []];
   for (let run = 0; run < RUNS; run++) {
     const context = vectorContext(scratch, DIMENSION, 'cosine');
     const client = await driver.open(driver.options.parse({}), context);
@@ -101,10 +102,12 @@ async function againstEngine(scratch: string): Promise<readonly Row[]> {
       async () => {
         upserts[0]?.push(await timedAsync(async () => void (await upsertAll(connector, records))));
         searches[0]?.push(await searchTime(queries, (query) => connector.search(query)));
+        crowds[0]?.push(await crowdTime(queries, (query) => connector.search(query)));
       },
       async () => {
         upserts[1]?.push(timed(() => inBatches(rows, 1_000).forEach((batch) => engine.upsert(batch))));
         searches[1]?.push(await searchTime(queries, async (query) => engine.search(query, 10, undefined)));
+        crowds[1]?.push(await crowdTime(queries, async (query) => engine.search(query, 10, undefined)));
       },
     ];
     for (const one of run % 2 === 0 ? both : both.reverse()) await one();
@@ -113,13 +116,15 @@ async function againstEngine(scratch: string): Promise<readonly Row[]> {
   }
   const [throughMs = 0, engineMs = 0] = searches.map(median);
   const [writtenMs = 0, engineWrittenMs = 0] = upserts.map(median);
+  const [crowdMs = 0, engineCrowdMs = 0] = crowds.map(median);
   const ratio = (what: string, figure: number, target: number): Row => ({
     ...{ what, figure, unit: 'ratio', target: `>= ${target}`, ok: figure >= target },
   });
   return [
     { what: `search through the connector, ${SOME}`, figure: throughMs, unit: 'ms p50' },
     { what: `search on the engine, ${SOME}`, figure: engineMs, unit: 'ms p50' },
-    ratio('search: connector against engine', engineMs / throughMs, 0.9),
+    ratio('search, one caller: connector against engine', engineMs / throughMs, 0.9),
+    ratio('search, 8 callers at once: connector against engine', engineCrowdMs / crowdMs, 0.9),
     { what: 'upsert through the connector', figure: (SOME / writtenMs) * 1e3, unit: 'records/s' },
     { what: 'upsert on the engine', figure: (SOME / engineWrittenMs) * 1e3, unit: 'records/s' },
     ratio('batch upsert: connector against engine', engineWrittenMs / writtenMs, 0.75),
@@ -267,6 +272,18 @@ async function searchTime(
     times.push(await timedAsync(() => search(query)));
   }
   return median(times);
+}
+
+/** All queries by 8 callers, each of whom waits for an answer before asking again. */
+async function crowdTime(
+  queries: readonly (readonly number[] | Float32Array)[],
+  search: (query: Float32Array) => Promise<unknown>,
+): Promise<number> {
+  const left = queries.map((values) => Float32Array.from(values));
+  const caller = async (): Promise<void> => {
+    for (let query = left.pop(); query; query = left.pop()) await search(query);
+  };
+  return timedAsync(() => Promise.all(Array.from({ length: 8 }, caller)));
 }
 
 /** By query and filter, the cosine of the tenth nearest in float64. */

@@ -97,26 +97,20 @@ export function packValues(
   const expected = `is an array of ${packed.length} numbers`;
   if (!Array.isArray(values) && !(values instanceof Float32Array)) return expected;
   if (values.length !== packed.length) return `${expected}, not ${values.length}`;
-  if (values instanceof Float32Array) packed.set(values);
-  else {
-    for (let i = 0; i < packed.length; i++) {
-      const value: unknown = values[i];
-      if (typeof value !== 'number') return expected;
-      packed[i] = value;
-    }
-  }
-  // 0 × x is 0 but for NaN and infinities, which also stand for what does not fit into float32: no branch per value.
+  // One pass without branches on the value: 0 × x is 0 but for NaN and infinities, which also stand for what does not
+  // fit into float32. (Two passes took twice as long, and this is most of what the caller's thread does for an upsert.)
   let finite = 0;
-  let largest = 0;
+  let squares = 0;
   for (let i = 0; i < packed.length; i++) {
-    const value = packed[i] ?? 0;
-    // oxlint-disable-next-line oxc/erasing-op
-    finite += value * 0;
-    if (value > largest) largest = value;
-    else if (-value > largest) largest = -value;
+    const value: unknown = values[i];
+    if (typeof value !== 'number') return expected;
+    const rounded = Math.fround(value);
+    packed[i] = rounded;
+    finite += rounded * 0;
+    squares += rounded * rounded;
   }
   if (finite !== 0) return 'holds only finite numbers within the range of float32';
-  if (largest === 0 && metric === 'cosine') return 'is not all zero under cosine, which has no direction';
+  if (squares === 0 && metric === 'cosine') return 'is not all zero under cosine, which has no direction';
   return undefined;
 }
 
