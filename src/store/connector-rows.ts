@@ -52,7 +52,7 @@ export function recordColumns(record: ConnectorRecord) {
 }
 
 /** The columns of what happened to a connector. */
-export function activityColumns(connectorId: string, activity: ConnectorActivity) {
+export function activityColumns(activity: ConnectorActivity) {
   const { status, lastConnected, lastError, connectionCount, errorCount } = activity;
   const json =
     lastConnected === null && lastError === null
@@ -66,7 +66,7 @@ export function activityColumns(connectorId: string, activity: ConnectorActivity
     connection_count: connectionCount,
     error_count: errorCount,
     activity: json,
-    activity_check: checkValue(connectorId, connectionCount, errorCount, json),
+    activity_check: checkValue(connectionCount, errorCount, json),
   };
 }
 
@@ -81,7 +81,7 @@ export function storedConnector(row: ConnectorRow): StoredConnector {
   const status = Object.hasOwn(ConnectorStatus, row.status) && (row.status as Status);
   if (!type || !status) throw damagedRow('connector', id);
   verifyRow('connector', id, row.record_check, id, row.tenant_id, row.name, type, version, row.record);
-  verifyRow('connector', id, row.activity_check, id, row.connection_count, row.error_count, row.activity);
+  verifyRow('connector', id, row.activity_check, row.connection_count, row.error_count, row.activity);
   // The check values say that these are the texts that were written above.
   const record = JSON.parse(row.record) as RecordJson;
   const activity = row.activity === null ? NOTHING : (JSON.parse(row.activity) as ActivityJson);

@@ -50,7 +50,7 @@ export function connectorStore({ reader, writer }: Sqlite): ConnectorStore {
 
     async updateConnector(record, activity, secrets) {
       const { tenantId, connectorId } = record;
-      const columns = { ...recordColumns(record), ...activityColumns(connectorId, activity) };
+      const columns = { ...recordColumns(record), ...activityColumns(activity) };
       const update = writer.transaction().execute(async (db) => {
         if (secrets) {
           await db
@@ -117,7 +117,7 @@ export function connectorStore({ reader, writer }: Sqlite): ConnectorStore {
       await writer.transaction().execute(async (db) => {
         const pause = pacer();
         for (const { tenantId, connectorId, activity } of changes) {
-          const columns = activityColumns(connectorId, activity);
+          const columns = activityColumns(activity);
           await queries.updateActivity(db, { tenantId, connectorId, ...columns });
           await pause();
         }
@@ -136,7 +136,7 @@ async function insertAll(writer: Database, connectors: readonly NewConnector[]):
         batch = connectors.slice(at, at + queries.ROWS_PER_INSERT);
         const rows = batch.map(({ record, activity }) => ({
           ...recordColumns(record),
-          ...activityColumns(record.connectorId, activity),
+          ...activityColumns(activity),
         }));
         if (rows.length === queries.ROWS_PER_INSERT) await queries.insertConnectors(db, rows);
         else for (const row of rows) await queries.insertConnector(db, [row]);

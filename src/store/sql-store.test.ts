@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { sql } from 'kysely';
@@ -95,15 +95,20 @@ it('stores nothing of what the disk has no room for, and goes on once there is r
   await migrate(sqlite.writer);
   const { insertConnectors, listConnectors } = connectorStore(sqlite);
   const some = Array.from({ length: 500 }, () => suite.connector({ metadata: { text: 'x'.repeat(2_000) } }));
+  await insertConnectors([suite.connector()]);
   await sql`pragma max_page_count = 100`.execute(sqlite.writer);
   await expect(insertConnectors(some)).rejects.toMatchObject({
     code: 'unavailable',
     message: `the disk is full: ${file} cannot grow`,
   });
-  expect(await listConnectors(ALL)).toEqual([]);
+  expect(await listConnectors(ALL)).toHaveLength(1);
+  const logBytes = statSync(`${file}-wal`).size;
   await sql`pragma max_page_count = 100000`.execute(sqlite.writer);
+  expect(statSync(`${file}-wal`).size, 'the log was moved into the file, to make room').toBeLessThan(
+    logBytes,
+  );
   await insertConnectors(some);
-  expect(await listConnectors(ALL)).toHaveLength(500);
+  expect(await listConnectors(ALL)).toHaveLength(501);
   await sqlite.close();
   rmSync(`${file}.sum`);
 });

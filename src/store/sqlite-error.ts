@@ -31,7 +31,7 @@ export function sqliteError(cause: unknown, file: string): ConnectorError {
     case CONSTRAINT_FOREIGNKEY:
       return new ConnectorError('not_found', 'the connector does not exist', options);
   }
-  switch (code === undefined ? undefined : code & 0xff) {
+  switch (primaryCode(cause)) {
     // The store's statements are constant and tested: one that does not compile meets a schema that is not ours.
     case ERROR:
     case CORRUPT:
@@ -61,8 +61,18 @@ export function damagedFile(file: string, cause?: unknown): ConnectorError {
 
 /** True where SQLite could not take a lock that another connection holds. */
 export function isBusy(error: unknown): boolean {
+  const code = primaryCode(error);
+  return code === BUSY || code === LOCKED;
+}
+
+/** True where the disk, or the database, has no room left. */
+export function isFull(error: unknown): boolean {
+  return primaryCode(error) === FULL;
+}
+
+function primaryCode(error: unknown): number | undefined {
   const code = extendedCode(error);
-  return code !== undefined && ((code & 0xff) === BUSY || (code & 0xff) === LOCKED);
+  return code === undefined ? undefined : code & 0xff;
 }
 
 function extendedCode(error: unknown): number | undefined {

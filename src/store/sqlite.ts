@@ -1,7 +1,7 @@
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import { Kysely, SqliteDialect, type SqliteDatabase, type SqliteStatement } from 'kysely';
 import type { Tables, Database } from './schema.ts';
-import { sqliteError } from './sqlite-error.ts';
+import { isFull, sqliteError } from './sqlite-error.ts';
 
 /** Pages kept by each of the two connections: together an eighth of what the process may take. */
 const CACHE_KIB = 24 * 1024;
@@ -63,47 +63,72 @@ function connect(file: string, { readOnly }: { readonly readOnly: boolean }): Da
 }
 
 function kysely(db: DatabaseSync, file: string): Database {
-  return new Kysely<Tables>({ dialect: new SqliteDialect({ database: port(db, file) }) });
+  return new Kysely<Tables>({ dialect: new SqliteDialect({ database: new Port(db, file) }) });
 }
 
 /** What Kysely needs of a database: statements by their text, compiled once, errors as ours. */
-function port(db: DatabaseSync, file: string): SqliteDatabase {
-  const statements = new Map<string, SqliteStatement>();
-  return {
-    close: () => db.close(),
-    prepare(sql) {
-      // After some failures, such as a full disk, SQLite has rolled back already; the first error is the one to report.
-      if (sql === 'rollback' && !db.isTransaction) return NOTHING;
-      const known = statements.get(sql);
-      if (known) return known;
-      const statement = compile(db, file, sql);
-      const [oldest] = statements.keys();
-      if (statements.size >= MAX_STATEMENTS && oldest !== undefined) statements.delete(oldest);
-      statements.set(sql, statement);
-      return statement;
-    },
-  };
-}
+class Port implements SqliteDatabase {
+  readonly #db: DatabaseSync;
+  readonly #file: string;
+  readonly #statements = new Map<string, SqliteStatement>();
+  #wasFull = false;
 
-function compile(db: DatabaseSync, file: string, sql: string): SqliteStatement {
-  const attempt = <T>(run: () => T): T => {
+  constructor(db: DatabaseSync, file: string) {
+    this.#db = db;
+    this.#file = file;
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  prepare(sql: string): SqliteStatement {
+    if (!this.#db.isTransaction) {
+      // After some failures, such as a full disk, SQLite has rolled back already; the first error is the one to report.
+      if (sql === 'rollback') return NOTHING;
+      if (this.#wasFull) this.#emptyLog();
+    }
+    const known = this.#statements.get(sql);
+    if (known) return known;
+    const statement = this.#compile(sql);
+    const [oldest] = this.#statements.keys();
+    if (this.#statements.size >= MAX_STATEMENTS && oldest !== undefined) this.#statements.delete(oldest);
+    this.#statements.set(sql, statement);
+    return statement;
+  }
+
+  #compile(sql: string): SqliteStatement {
+    // Every transaction of the store writes. Taking the lock at once is what makes two processes wait for one another
+    // instead of failing when the second one writes after the first.
+    const statement = this.#attempt(() => this.#db.prepare(sql === 'begin' ? 'begin immediate' : sql));
+    // Kysely types parameters as unknown; the store binds nothing but text, integers and null.
+    const values = (parameters: readonly unknown[]) => parameters as readonly SQLInputValue[];
+    return {
+      reader: statement.columns().length > 0,
+      all: (parameters) => this.#attempt(() => statement.all(...values(parameters))),
+      run: (parameters) => this.#attempt(() => statement.run(...values(parameters))),
+      iterate: (parameters) => statement.iterate(...values(parameters)),
+    };
+  }
+
+  #attempt<T>(run: () => T): T {
     try {
       return run();
     } catch (error) {
-      throw sqliteError(error, file);
+      this.#wasFull ||= isFull(error);
+      throw sqliteError(error, this.#file);
     }
-  };
-  // Every transaction of the store writes. Taking the lock at once is what makes two processes wait for one another
-  // instead of failing when the second one writes after the first.
-  const statement = attempt(() => db.prepare(sql === 'begin' ? 'begin immediate' : sql));
-  // Kysely types parameters as unknown; the store binds nothing but text, integers and null.
-  const values = (parameters: readonly unknown[]) => parameters as readonly SQLInputValue[];
-  return {
-    reader: statement.columns().length > 0,
-    all: (parameters) => attempt(() => statement.all(...values(parameters))),
-    run: (parameters) => attempt(() => statement.run(...values(parameters))),
-    iterate: (parameters) => statement.iterate(...values(parameters)),
-  };
+  }
+
+  /** On a full disk even a removal needs room in the log; most of what is in there only has to be moved into the file. */
+  #emptyLog(): void {
+    this.#wasFull = false;
+    try {
+      this.#db.exec('pragma wal_checkpoint(truncate)');
+    } catch {
+      // Still no room for it: the statement that comes next finds that out and says it.
+    }
+  }
 }
 
 const NOTHING: SqliteStatement = {

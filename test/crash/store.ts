@@ -40,7 +40,7 @@ export async function crashStore(cycles: number): Promise<CrashReport> {
       const said = readSaid(await writeUntilKilled(folder, file, models));
       const began = performance.now();
       const integrity = integrityOf(file);
-      if (integrity !== 'ok') lost.push(`cycle ${cycle}: integrity check says ${integrity}`);
+      if (integrity !== 'ok') lost.push(`cycle ${cycle}: integrity check says ${String(integrity)}`);
       const store = await SqlStore.open({ file });
       slowestOpenMs = Math.max(slowestOpenMs, performance.now() - began);
       const next: Record<string, Model> = {};
