@@ -22,7 +22,7 @@ type Fingerprint = { readonly bytes: number; readonly crc32: number };
  * After an unclean stop the page structure is checked, and in a file of ordinary size every index too; content that
  * changed in place, the check values of the rows find when they are read.
  *
- * @throws ConnectorError `internal` naming the file where it is damaged.
+ * @throws ConnectorError `internal` naming the file where it is damaged, `unavailable` where it cannot be read.
  */
 export async function checkFile(file: string): Promise<void> {
   const [bytes, logBytes, left] = await Promise.all([size(file), size(`${file}-wal`), readFingerprint(file)]);
@@ -37,13 +37,19 @@ export async function checkFile(file: string): Promise<void> {
   }
 }
 
-/** Writes down what a cleanly closed file is, so that the next start need not search it. */
+/** Writes down what a cleanly closed file is, so that the next start need not search it; does nothing where it cannot. */
 export async function rememberFile(file: string): Promise<void> {
   // Something else still reads the database, such as a backup: then the log was not moved into the file.
   if ((await size(`${file}-wal`)) > 0) return;
-  const fingerprint: Fingerprint = { bytes: await size(file), crc32: await checksum(file) };
-  await writeFile(`${file}.sum.tmp`, JSON.stringify(fingerprint), { mode: 0o600 });
-  await rename(`${file}.sum.tmp`, `${file}.sum`);
+  const draft = `${file}.sum.tmp`;
+  try {
+    const fingerprint: Fingerprint = { bytes: await size(file), crc32: await checksum(file) };
+    await writeFile(draft, JSON.stringify(fingerprint), { mode: 0o600 });
+    await rename(draft, `${file}.sum`);
+  } catch {
+    // A full disk, say. Everything is stored; the next start takes a little longer.
+    await rm(draft, { force: true });
+  }
 }
 
 async function readFingerprint(file: string): Promise<Fingerprint | undefined> {
@@ -104,12 +110,12 @@ async function checksum(file: string): Promise<number> {
   }
 }
 
-async function size(file: string): Promise<number> {
+async function size(path: string): Promise<number> {
   try {
-    return (await stat(file)).size;
+    return (await stat(path)).size;
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return 0;
-    throw error;
+    throw new ConnectorError('unavailable', `the disk failed to read ${path}`, { cause: error });
   }
 }
 

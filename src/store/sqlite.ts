@@ -83,7 +83,7 @@ class Port implements SqliteDatabase {
   }
 
   prepare(sql: string): SqliteStatement {
-    if (!this.#db.isTransaction) {
+    if (this.#db.isOpen && !this.#db.isTransaction) {
       // After some failures, such as a full disk, SQLite has rolled back already; the first error is the one to report.
       if (sql === 'rollback') return NOTHING;
       if (this.#wasFull) this.#emptyLog();

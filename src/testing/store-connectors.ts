@@ -126,7 +126,7 @@ export function testLists({ store, fresh, connector, stored }: StoreSuite): void
       expect([...(await list(0, 3)), ...(await list(3, 3)), ...(await list(6, 3))]).toEqual(sorted);
     });
 
-    it('holds one tenant where one is named, and all where none is', async () => {
+    it('holds one tenant where one is named, all where none is, and one name where one is given', async () => {
       const [a, b] = [fresh('tenant'), fresh('tenant')];
       const name = fresh('in-two');
       const [first, second] = [fresh('id'), fresh('id')];
@@ -137,6 +137,8 @@ export function testLists({ store, fresh, connector, stored }: StoreSuite): void
       const everywhere = await store().listConnectors(ALL);
       const both = everywhere.filter(({ record }) => record.name === name);
       expect(both.map(({ record }) => record.connectorId)).toEqual([first, second]);
+      expect(await store().listConnectors({ name, ...ALL })).toEqual(both);
+      expect(await store().listConnectors({ name, tenantId: a, ...ALL })).toEqual(inA);
       expect(await store().listConnectors({ name, ...ALL })).toEqual(both);
       expect(await store().listConnectors({ name, tenantId: a, ...ALL })).toEqual(inA);
     });
