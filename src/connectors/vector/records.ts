@@ -97,7 +97,7 @@ export function packValues(
   const expected = `is an array of ${packed.length} numbers`;
   if (!Array.isArray(values) && !(values instanceof Float32Array)) return expected;
   if (values.length !== packed.length) return `${expected}, not ${values.length}`;
-  // One pass without branches on the value: 0 × x is 0 but for NaN and infinities, which also stand for what does not
+  // One pass without branches on the value: x - x is 0 but for NaN and infinities, which also stand for what does not
   // fit into float32. (Two passes took twice as long, and this is most of what the caller's thread does for an upsert.)
   let finite = 0;
   let squares = 0;
@@ -106,7 +106,7 @@ export function packValues(
     if (typeof value !== 'number') return expected;
     const rounded = Math.fround(value);
     packed[i] = rounded;
-    finite += rounded * 0;
+    finite += rounded - rounded;
     squares += rounded * rounded;
   }
   if (finite !== 0) return 'holds only finite numbers within the range of float32';

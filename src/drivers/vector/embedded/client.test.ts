@@ -66,6 +66,24 @@ describe('a client of the embedded driver', () => {
     expect((await run).stdout.trim()).toBe('1');
   });
 
+  it('lets the process exit cleanly in the middle of building an index', async () => {
+    const folder = path.join(scratch, 'exits');
+    const module = (file: string): string => JSON.stringify(new URL(file, import.meta.url).href);
+    const script = `
+      const { default: driver } = await import(${module('./index.ts')});
+      const { numbers, vectorContext } = await import(${module('../../../testing/vector-suite.ts')});
+      const context = vectorContext(${JSON.stringify(folder)}, 64, 'dot');
+      const client = await driver.open(driver.options.parse({ exact_max_mb: 0.1 }), context);
+      await client.upsert(numbers(4000, 64).map((values, i) => ({ id: 'v' + i, values })), context.signal);
+      const working = async () => (await client.check(context.signal)).length > 0;
+      if (!await working()) throw new Error('no index is being built');
+      for (let i = 0; i < 40 && await working(); i++) await client.count({ a: i }, context.signal);
+      console.log('exits');
+      process.exit(7);`;
+    const run = promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script]);
+    await expect(run).rejects.toMatchObject({ code: 7, signal: null, stdout: 'exits\n', stderr: '' });
+  });
+
   it('refuses unknown options, naming them', () => {
     expect(driver.options.safeParse({ exact_max: 1 }).error?.issues[0]).toMatchObject({
       keys: ['exact_max'],

@@ -7,6 +7,7 @@ import {
   type Progress,
 } from '../../../driver.ts';
 import type { Arena } from './arena.ts';
+import { BuildGate } from './build-gate.ts';
 import { Columns } from './columns.ts';
 import { Database, type NewRow, type Row } from './database.ts';
 import { type LoadZvec, loadZvec } from './hnsw.ts';
@@ -29,6 +30,7 @@ export type CollectionHost = {
   readonly arena: Arena;
   readonly log: Log;
   readonly loadZvec?: LoadZvec;
+  readonly gate?: BuildGate;
   progress(progress: Progress): void;
   /** Called after the collection took memory; {@link Collection.evict} of others may follow. */
   grew(collection: Collection): void;
@@ -83,6 +85,7 @@ export class Collection {
       folder,
       shape: { dimension, metric, fields },
       loadZvec: host.loadZvec ?? loadZvec,
+      gate: host.gate ?? new BuildGate(),
       log: host.log,
       progress: (progress) => host.progress(progress),
       changed: () => this.#indexChanged(),

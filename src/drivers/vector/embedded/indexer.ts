@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { asConnectorError, type Log, type Progress } from '../../../driver.ts';
+import type { BuildGate } from './build-gate.ts';
 import type { Database } from './database.ts';
 import { HnswIndex, type HnswShape, indexManifest, type LoadZvec } from './hnsw.ts';
 
@@ -18,6 +19,7 @@ export type IndexerHost = {
   readonly folder: string;
   readonly shape: HnswShape;
   readonly loadZvec: LoadZvec;
+  readonly gate: BuildGate;
   readonly log: Log;
   progress(progress: Progress): void;
   /** The index now serves more rows, or none. */
@@ -162,7 +164,7 @@ export class Indexer {
 
   /** Puts the next rows into the index and builds their part of the graph. */
   async #step(index: HnswIndex, from: number, target: number) {
-    const { database } = this.#host;
+    const { database, gate } = this.#host;
     let change = from;
     let rows = 0;
     while (rows < STEP_ROWS) {
@@ -174,7 +176,7 @@ export class Indexer {
       rows += slice.length;
       await turn();
     }
-    await index.build();
+    await gate.pass(() => index.build());
     const last = rows < STEP_ROWS;
     // What was changed again meanwhile has a later number, so everything up to the target is in the index now.
     return { change: last ? target : change, rows, last };

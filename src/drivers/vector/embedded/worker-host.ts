@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { ConnectorError, type Log, type Progress } from '../../../driver.ts';
+import { BuildGate } from './build-gate.ts';
 import type { Answers, FromWorker, Operation, Requests } from './protocol.ts';
 
 /** Who hears what a collection has to say between answers. */
@@ -17,6 +18,8 @@ type Waiting = {
  * alive.
  */
 class WorkerHost {
+  readonly #gate = new BuildGate();
+  readonly #onExit = (): void => this.#gate.close();
   #worker: Worker | undefined;
   readonly #listeners = new Map<number, Listener>();
   readonly #waiting = new Map<number, Waiting>();
@@ -36,6 +39,7 @@ class WorkerHost {
     if (this.#listeners.size > 0) return;
     const worker = this.#worker;
     this.#worker = undefined;
+    process.off('exit', this.#onExit);
     await worker?.terminate();
   }
 
@@ -90,11 +94,13 @@ class WorkerHost {
     const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js';
     const worker = new Worker(new URL(file, import.meta.url), {
       name: 'vectors',
+      workerData: this.#gate.memory,
       // Flags of the process such as --input-type or --inspect-brk are not for this thread.
       execArgv: [],
       // Its short-lived objects are rows in passing; more room only makes the process larger (20 MB, measured).
       resourceLimits: { maxYoungGenerationSizeMb: 8 },
     });
+    process.on('exit', this.#onExit);
     worker.on('message', (message: FromWorker) => this.#receive(message));
     worker.on('error', (cause) => this.#ended(worker, cause));
     worker.on('exit', () => this.#ended(worker));
@@ -125,6 +131,7 @@ class WorkerHost {
   #ended(worker: Worker, cause?: unknown): void {
     if (this.#worker !== worker) return;
     this.#worker = undefined;
+    process.off('exit', this.#onExit);
     this.#listeners.clear();
     const waiting = [...this.#waiting.values()];
     this.#waiting.clear();

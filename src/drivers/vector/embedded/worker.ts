@@ -1,6 +1,7 @@
-import { type MessagePort, parentPort } from 'node:worker_threads';
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { asConnectorError, ConnectorError, type Log } from '../../../driver.ts';
 import { Arena, BLOCK_BYTES } from './arena.ts';
+import { BuildGate } from './build-gate.ts';
 import { Collection, type CollectionHost } from './collection.ts';
 import type { NewRow } from './database.ts';
 import type {
@@ -23,12 +24,14 @@ const WARM_COLLECTIONS = 16;
 class Engine {
   readonly #port: MessagePort;
   readonly #arena = new Arena();
+  readonly #gate: BuildGate;
   /** By number, the longest unused first. */
   readonly #collections = new Map<number, Collection>();
   readonly #warm = new Set<Collection>();
 
-  constructor(port: MessagePort) {
+  constructor(port: MessagePort, gate: BuildGate) {
     this.#port = port;
+    this.#gate = gate;
     port.on('message', (message: ToWorker) => void this.#handle(message));
   }
 
@@ -83,6 +86,7 @@ class Engine {
         this.#send({ collection: number, level, message, fields });
     return {
       arena: this.#arena,
+      gate: this.#gate,
       log: { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') } satisfies Log,
       progress: (progress) => this.#send({ collection: number, progress }),
       grew: (collection) => this.#makeRoom(collection),
@@ -183,4 +187,5 @@ function transferable(answer: Answers[Operation]): readonly ArrayBuffer[] {
   return answer.values instanceof Float32Array ? [answer.values.buffer] : [];
 }
 
-if (parentPort) new Engine(parentPort);
+// The host's memory, see worker-host.ts.
+if (parentPort) new Engine(parentPort, new BuildGate(workerData as SharedArrayBuffer));
