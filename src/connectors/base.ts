@@ -1,8 +1,8 @@
-import { randomUUID } from 'node:crypto';
 import { asConnectorError, isConnectorError } from '../errors/error.ts';
 import type { ErrorCode } from '../errors/codes.ts';
 import { NEVER, type Call, type Policy } from '../policies/pipeline.ts';
 import { ConnectorConfig } from './config.ts';
+import { newConnectorId } from './connector-id.ts';
 import type { ConnectorCapability, ConnectorStatus, ConnectorType } from './kinds.ts';
 import { checkStatusMove } from './status.ts';
 
@@ -90,7 +90,7 @@ export abstract class BaseConnector {
   constructor(init: ConnectorInit, activity: ConnectorActivity = NO_ACTIVITY) {
     const createdAt = init.createdAt ?? new Date();
     this.#record = Object.freeze({
-      connectorId: init.connectorId ?? randomUUID(),
+      connectorId: init.connectorId ?? newConnectorId(createdAt.getTime()),
       tenantId: init.tenantId,
       name: init.name,
       connectorType: init.connectorType,

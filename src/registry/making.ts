@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import {
   BaseConnector,
   NO_ACTIVITY,
@@ -6,6 +5,7 @@ import {
   type ConnectorRecord,
 } from '../connectors/base.ts';
 import { ConnectorConfig } from '../connectors/config.ts';
+import { newConnectorId } from '../connectors/connector-id.ts';
 import { FileConnector } from '../connectors/file/connector.ts';
 import { ServerlessConnector } from '../connectors/serverless/connector.ts';
 import type { InvocationLog } from '../connectors/serverless/invocations.ts';
@@ -43,7 +43,7 @@ export async function prepareConnector(
   checkVectorSettings(spec, loaded);
   const config = sortSecrets(ConnectorConfig.fromParsed(spec.config), loaded, options);
   const now = new Date(parts.clock.now());
-  const where = { tenantId: options.tenantId, connectorId: options.connectorId ?? randomUUID() };
+  const where = { tenantId: options.tenantId, connectorId: options.connectorId ?? newConnectorId(now.getTime()) };
   const secrets = sealCredentials(config.credentials, where, parts);
   const record: ConnectorRecord = {
     ...where,
