@@ -22,7 +22,7 @@ function plain(connectorId: string): BaseConnector {
 
 describe('Instances', () => {
   it('answers the same object while somebody holds it, although its place was given away', () => {
-    const instances = new Instances(4);
+    const instances = new Instances<BaseConnector>(4);
     const held = plain('held');
     instances.add('held', held);
     for (let n = 0; n < 100; n++) instances.add(`other-${n}`, plain(`other-${n}`));
@@ -30,7 +30,7 @@ describe('Instances', () => {
   });
 
   it('knows nothing of what was deleted', () => {
-    const instances = new Instances(4);
+    const instances = new Instances<BaseConnector>(4);
     instances.add('a', plain('a'));
     instances.delete('a');
     expect(instances.get('a')).toBeUndefined();

@@ -1,26 +1,24 @@
-import type { BaseConnector } from '../connectors/base.ts';
-
 /**
- * The connector objects of this process: one object for one id, however often it is asked for.
+ * Objects by id: one object for one id, however often it is asked for.
  *
  * The most recently used are kept; any other lives as long as somebody holds it. Two generations stand in for a list
  * ordered by use, because reordering such a list on each hit costs more than the rest of `get`.
  */
-export class Instances {
+export class Instances<T extends object> {
   readonly #generationSize: number;
-  readonly #held = new Map<string, WeakRef<BaseConnector>>();
+  readonly #held = new Map<string, WeakRef<T>>();
   readonly #collected = new FinalizationRegistry<string>((id) => {
     if (this.#held.get(id)?.deref() === undefined) this.#held.delete(id);
   });
-  #young = new Map<string, BaseConnector>();
-  #old = new Map<string, BaseConnector>();
+  #young = new Map<string, T>();
+  #old = new Map<string, T>();
 
   /** @param capacity objects that are kept at most although nobody else holds them. */
   constructor(capacity: number) {
     this.#generationSize = Math.max(1, capacity >> 1);
   }
 
-  get(id: string): BaseConnector | undefined {
+  get(id: string): T | undefined {
     const young = this.#young.get(id);
     if (young) return young;
     const found = this.#old.get(id) ?? this.#held.get(id)?.deref();
@@ -28,10 +26,10 @@ export class Instances {
     return found;
   }
 
-  add(id: string, connector: BaseConnector): void {
-    this.#held.set(id, new WeakRef(connector));
-    this.#collected.register(connector, id);
-    this.#keep(id, connector);
+  add(id: string, instance: T): void {
+    this.#held.set(id, new WeakRef(instance));
+    this.#collected.register(instance, id);
+    this.#keep(id, instance);
   }
 
   delete(id: string): void {
@@ -41,18 +39,18 @@ export class Instances {
   }
 
   /** Every object that is still alive. */
-  *values(): Iterable<BaseConnector> {
+  *values(): Iterable<T> {
     for (const reference of this.#held.values()) {
-      const connector = reference.deref();
-      if (connector) yield connector;
+      const instance = reference.deref();
+      if (instance) yield instance;
     }
   }
 
-  #keep(id: string, connector: BaseConnector): void {
+  #keep(id: string, instance: T): void {
     if (this.#young.size >= this.#generationSize) {
       this.#old = this.#young;
       this.#young = new Map();
     }
-    this.#young.set(id, connector);
+    this.#young.set(id, instance);
   }
 }

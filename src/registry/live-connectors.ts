@@ -1,7 +1,7 @@
-import type { BaseConnector } from '../connectors/base.ts';
+import type { BaseConnector, ConnectorRecord } from '../connectors/base.ts';
 import type { Store, StoredConnector } from '../store/store.ts';
-import { Instances } from './instances.ts';
 import type { AnyDriver } from './catalog.ts';
+import { Instances } from './instances.ts';
 import { driverOf, makeConnector } from './making.ts';
 import type { Parts } from './parts.ts';
 import { notFound, Session } from './session.ts';
@@ -11,8 +11,8 @@ const KEPT_INSTANCES = 10_000;
 /** The connectors that this process has objects of, and the way from what is stored to such an object. */
 export class LiveConnectors {
   readonly #parts: Parts;
-  readonly #instances = new Instances(KEPT_INSTANCES);
-  readonly #sessions = new WeakMap<BaseConnector, Session>();
+  /** A session and its connector hold each other, so that either keeps both. */
+  readonly #sessions = new Instances<Session>(KEPT_INSTANCES);
   #removals = 0;
 
   constructor(parts: Parts) {
@@ -21,12 +21,12 @@ export class LiveConnectors {
 
   /** The object of an id, where this process has one. */
   held(connectorId: string): BaseConnector | undefined {
-    return this.#instances.get(connectorId);
+    return this.#sessions.get(connectorId)?.connector;
   }
 
   /** Every object that is still alive. */
-  values(): Iterable<BaseConnector> {
-    return this.#instances.values();
+  *values(): Iterable<BaseConnector> {
+    for (const session of this.#sessions.values()) yield session.connector;
   }
 
   /** The object of what `find` reads from the store. @throws ConnectorError `not_found` naming `label`. */
@@ -49,11 +49,14 @@ export class LiveConnectors {
     for (;;) {
       const removals = this.#removals;
       const rows = await find(this.#parts.store);
-      const drivers = await Promise.all(rows.map(({ record }) => driverOf(record, this.#parts)));
+      const drivers = new Map<string, AnyDriver | undefined>();
+      for (const { record } of rows) {
+        if (!drivers.has(kindOf(record))) drivers.set(kindOf(record), await driverOf(record, this.#parts));
+      }
       // Removed while it was read: the row is old, and an object made from it would outlive its connector.
       if (this.#removals !== removals) continue;
       return rows.map(
-        (row, at) => this.#instances.get(row.record.connectorId) ?? this.#make(row, drivers[at]),
+        (row) => this.held(row.record.connectorId) ?? this.#make(row, drivers.get(kindOf(row.record))),
       );
     }
   }
@@ -62,22 +65,21 @@ export class LiveConnectors {
   adopt(connector: BaseConnector): void {
     const session = new Session(this.#parts, connector.tenantId, connector.connectorId);
     session.bind(connector);
-    this.#sessions.set(connector, session);
-    this.#instances.add(connector.connectorId, connector);
+    this.#sessions.add(connector.connectorId, session);
   }
 
   /** Lets the next call open a client with the configuration that the connector has now. */
   async reconfigure(connector: BaseConnector): Promise<void> {
-    await this.#sessions.get(connector)?.reconfigure();
+    await this.#sessions.get(connector.connectorId)?.reconfigure();
   }
 
   /** Ends the objects of connectors that are no longer stored: their calls read `not_found` from now on. */
   async forget(connectorIds: readonly string[]): Promise<void> {
     this.#removals += 1;
     for (const id of connectorIds) {
-      const connector = this.#instances.get(id);
-      this.#instances.delete(id);
-      if (connector) await this.#sessions.get(connector)?.remove();
+      const session = this.#sessions.get(id);
+      this.#sessions.delete(id);
+      await session?.remove();
     }
   }
 
@@ -85,8 +87,11 @@ export class LiveConnectors {
     const session = new Session(this.#parts, record.tenantId, record.connectorId);
     const connector = makeConnector(record, activity, driver, session, this.#parts);
     session.bind(connector);
-    this.#sessions.set(connector, session);
-    this.#instances.add(record.connectorId, connector);
+    this.#sessions.add(record.connectorId, session);
     return connector;
   }
+}
+
+function kindOf({ connectorType, provider }: ConnectorRecord): string {
+  return `${connectorType}/${provider}`;
 }

@@ -43,7 +43,10 @@ export async function prepareConnector(
   checkVectorSettings(spec, loaded);
   const config = sortSecrets(ConnectorConfig.fromParsed(spec.config), loaded, options);
   const now = new Date(parts.clock.now());
-  const where = { tenantId: options.tenantId, connectorId: options.connectorId ?? newConnectorId(now.getTime()) };
+  const where = {
+    tenantId: options.tenantId,
+    connectorId: options.connectorId ?? newConnectorId(now.getTime()),
+  };
   const secrets = sealCredentials(config.credentials, where, parts);
   const record: ConnectorRecord = {
     ...where,

@@ -25,6 +25,12 @@ const COUNTED: ReadonlySet<ErrorCode> = new Set([
   'internal',
 ]);
 
+/**
+ * Failures to open that are counted already, however many callers waited for the same attempt. One set for all sessions:
+ * one in each would cost every connector that is merely read more than the rest of it.
+ */
+const RECORDED = new WeakSet<ConnectorError>();
+
 /** One connector's policies, its way to its client, and what became of its calls. */
 export class Session<C extends Client = Client> implements ClientSession<C>, ConnectorHost {
   readonly #parts: Parts;
@@ -35,8 +41,6 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
   /** Set when the backend refused the credentials: they are not tried again until the configuration changes. */
   #rejected: ConnectorError | undefined;
   #removed = false;
-  /** Failures to open, which are counted once however many callers waited for the same attempt. */
-  readonly #recorded = new WeakSet<ConnectorError>();
   #secrets: readonly string[] = [];
 
   constructor(parts: Parts, tenantId: string, connectorId: string) {
@@ -84,18 +88,18 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
 
   async connect({ signal }: CallOptions): Promise<void> {
     await this.run({ operation: 'connector.connect', idempotent: true, signal }, async () => {});
-    if (this.#owner.status !== 'connected') this.#owner.recordConnection();
+    if (this.connector.status !== 'connected') this.connector.recordConnection();
   }
 
   async disconnect(): Promise<void> {
     await this.#parts.clients.close(this.#key);
-    const { status } = this.#owner;
-    if (status === 'connected' || status === 'error') this.#owner.moveTo('disconnected');
+    const { status } = this.connector;
+    if (status === 'connected' || status === 'error') this.connector.moveTo('disconnected');
   }
 
   async check(options: CallOptions): Promise<HealthReport> {
-    if (this.#removed) throw notFound(this.#owner.connectorId);
-    this.#health ??= new HealthCheck(this.#owner, this.#parts, (call, run) => this.run(call, run));
+    if (this.#removed) throw notFound(this.connector.connectorId);
+    this.#health ??= new HealthCheck(this.connector, this.#parts, (call, run) => this.run(call, run));
     return this.#health.run(options);
   }
 
@@ -121,17 +125,18 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
   /** Ends the connector's life: every later call reads as if it had never existed. */
   async remove(): Promise<void> {
     this.#removed = true;
-    this.#parts.activity.forget(this.#owner.connectorId);
+    this.#parts.activity.forget(this.connector.connectorId);
     await this.#parts.clients.close(this.#key);
   }
 
-  get #owner(): BaseConnector {
+  /** The connector that this session serves. */
+  get connector(): BaseConnector {
     if (this.#connector) return this.#connector;
     throw new ConnectorError('internal', 'the session has no connector');
   }
 
   #checkStanding(): void {
-    if (this.#removed) throw notFound(this.#owner.connectorId);
+    if (this.#removed) throw notFound(this.connector.connectorId);
     if (this.#rejected) throw this.#rejected;
   }
 
@@ -146,7 +151,7 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
   }
 
   async #open(): Promise<C> {
-    const connector = this.#owner;
+    const connector = this.connector;
     const { clock, folders } = this.#parts;
     const { tenantId, connectorId, connectorType, record } = connector;
     const ending = new AbortController();
@@ -179,7 +184,7 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
     } catch (error) {
       const failure = this.#named(error, 'connector.connect');
       connector.recordError(failure);
-      this.#recorded.add(failure);
+      RECORDED.add(failure);
       throw failure;
     } finally {
       cancelTimer();
@@ -191,15 +196,15 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
     const failure = this.#named(error, operation);
     if (failure.code === 'auth_failed') {
       this.#rejected = failure;
-      if (!this.#recorded.has(failure)) this.#owner.recordError(failure);
-    } else if (COUNTED.has(failure.code) && !this.#recorded.has(failure)) {
-      this.#owner.recordFailure(failure);
+      if (!RECORDED.has(failure)) this.connector.recordError(failure);
+    } else if (COUNTED.has(failure.code) && !RECORDED.has(failure)) {
+      this.connector.recordFailure(failure);
     }
     return failure;
   }
 
   #named(error: unknown, operation: string): ConnectorError {
-    const { connectorId, connectorType, name } = this.#owner;
+    const { connectorId, connectorType, name } = this.connector;
     // A driver's bug may carry anything in its message, so only its class is shown.
     const known = isConnectorError(error)
       ? error
@@ -218,7 +223,7 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
   }
 
   #standardPolicy(): Policy {
-    const { config, tenantId, connectorId } = this.#owner;
+    const { config, tenantId, connectorId } = this.connector;
     return standardPolicies(
       {
         key: JSON.stringify([tenantId, connectorId]),
