@@ -2,7 +2,7 @@ import { mkdtempSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { tenantFolderName } from '../store/data-dir.ts';
+import { tenantFolderName } from '../store/tenant-folder.ts';
 import type { DriverKind } from './catalog.ts';
 import { KINDS } from './spec.ts';
 

@@ -6,7 +6,6 @@ import { drivers } from '../drivers.generated.ts';
 import { memoryCounters } from '../policies/rate-limit.ts';
 import { cipher } from '../secrets/cipher.ts';
 import { type KeyRing, keyRing, openKeyRing } from '../secrets/key-ring.ts';
-import { openDataDir } from '../store/data-dir.ts';
 import type { Store } from '../store/store.ts';
 import { ActivityWriter } from './activity.ts';
 import { DriverCatalog, type DriverLoaders } from './catalog.ts';
@@ -55,11 +54,14 @@ const MASTER_KEY_FACT = 'master_key_id';
 /** @throws ConnectorError as `ConnectorRegistry.open` says. */
 export async function assemble(options: RegistryOptions, emit: Emit): Promise<Assembly> {
   const { clock = systemClock, log = silentLog, env = process.env, graceMs = 10_000 } = options;
+  // Loaded here: the query builder and the engine are most of what importing the package would cost.
+  const [{ openDataDir }, { SqlStore }] = await Promise.all([
+    import('../store/data-dir.ts'),
+    import('../store/sql-store.ts'),
+  ]);
   const dataDir = options.dataDir === undefined ? undefined : await openDataDir(options.dataDir);
   try {
     const file = dataDir && join(dataDir.path, 'registry.db');
-    // Loaded here: the query builder is most of what importing the package would cost.
-    const { SqlStore } = await import('../store/sql-store.ts');
     const store = await SqlStore.open({ file: file ?? ':memory:' });
     try {
       const ring = await openRing(dataDir?.path, env);
