@@ -107,7 +107,7 @@ describe('the path rule', () => {
         const path = pieces.join('');
         if (!isAccepted(path) || path.startsWith('/')) return;
         expect(filePath(path)).toBe(path);
-        expect(new URL(`http://host/root/${path}`).pathname).toMatch(/^\/root\//);
+        expect(new URL(`http://host/base/${path}`).pathname).toMatch(/^\/base\//);
         expect(path.split('/')).not.toContain('..');
       }),
       { numRuns: 5000 },
