@@ -9,6 +9,10 @@ const DOCS_CSP =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
   "font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/** In place of the framework's own: the reference is the product's. */
+const LOGO = `<svg xmlns="http://www.w3.org/2000/svg" width="240" height="32"><text x="0" y="22" fill="#fff"
+  font-family="sans-serif" font-size="20">connector-registry</text></svg>`;
+
 /** Serves the OpenAPI document at `/openapi.json` and a page to read and try it at `/docs`. */
 export async function mountDocs(app: FastifyInstance, operations: readonly Operation[]): Promise<void> {
   const document = openApiDocument(operations);
@@ -21,6 +25,8 @@ export async function mountDocs(app: FastifyInstance, operations: readonly Opera
   await app.register(swaggerUi, {
     routePrefix: '/docs',
     staticCSP: DOCS_CSP,
-    uiConfig: { docExpansion: 'none', tryItOutEnabled: true, persistAuthorization: false },
+    theme: { title: 'connector-registry API' },
+    logo: { type: 'image/svg+xml', content: LOGO, href: '/docs', target: '_self' },
+    uiConfig: { docExpansion: 'list', tryItOutEnabled: true, persistAuthorization: false },
   });
 }
