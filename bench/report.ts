@@ -13,7 +13,7 @@ export type Row = {
   readonly note?: string;
 };
 
-/** Prints the rows as a table and writes them to `bench/results/<name>.json` with the machine they were measured on. */
+/** Prints the rows as a table and, unless `--quick` was given, writes them to `bench/results/<name>.json` with the machine. */
 export function report(name: string, rows: readonly Row[]): void {
   const machine = {
     cpu: cpus()[0]?.model ?? 'unknown',
@@ -33,6 +33,8 @@ export function report(name: string, rows: readonly Row[]): void {
   );
   console.log(table.toString());
 
+  // A quick run shows that a benchmark runs; its figures are not ones to keep.
+  if (process.argv.includes('--quick')) return;
   const folder = new URL('./results/', import.meta.url);
   mkdirSync(folder, { recursive: true });
   const result = { name, date: new Date().toISOString(), machine, node: process.version, rows };
