@@ -71,6 +71,19 @@ describe.each(['in process', 'over HTTP'])('%s', (way) => {
     });
   });
 
+  it('deploys a function, invokes it, and keeps it when its successor does not build', async () => {
+    const [good, bad] = [join(folder, 'double.ts'), join(folder, 'broken.ts')];
+    await writeFile(good, 'export const handler = ({ n }: { n: number }) => n * 2;');
+    await writeFile(bad, 'export const handler = (');
+    expect(await run(['functions', 'deploy', 'jobs', 'double', good])).toMatchObject({
+      code: 0,
+      stdout: 'deployed double\n',
+    });
+    expect(await run(['functions', 'deploy', 'jobs', 'double', bad])).toMatchObject({ code: 2 });
+    const invoked = await run(['functions', 'invoke', 'jobs', 'double', '--payload', '{"n": 21}', '--json']);
+    expect(json(invoked)).toMatchObject({ status: 'completed', result: 42 });
+  });
+
   it('tests a connector stage by stage', async () => {
     const { code, stdout } = await run('test notes');
     expect(code).toBe(0);

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { ConnectorError } from '../../errors/error.ts';
 import type { Answer } from '../../operations/operation.ts';
-import { functionInvoke, functionList, invocationGet } from '../../operations/serverless.ts';
+import { functionDeploy, functionInvoke, functionList, invocationGet } from '../../operations/serverless.ts';
 import { inSession } from '../command-session.ts';
 import { json, number, textOfStdin } from '../flag-values.ts';
 import { example } from '../help.ts';
@@ -97,33 +97,21 @@ export function addFunctionCommands(program: Command, terminal: Terminal, settin
 
   functions
     .command('deploy <connector> <function> <file>')
-    .summary('deploy a function (on the data directory alone)')
+    .summary('deploy a function')
     .description(
-      'Deploy a file that exports `handler(event, context)`, replacing the function of that name. It works in process, ' +
-        'on the data directory, and not through --url.',
+      'Deploy a file that exports `handler(event, context)` or a fetch-style default, replacing the function of that ' +
+        'name as a whole. A file that does not build is refused, and the old function goes on serving.',
     )
     .addHelpText('after', example('connectors functions deploy demo-functions greet greet.ts --tenant demo'))
     .action(
       inSession(terminal, settings, async (session, reference: string, name: string, file: string) => {
         const connector = await session.find(reference);
-        const { registry } = session.transport;
-        if (!registry)
-          throw new ConnectorError(
-            'unsupported',
-            'deploy works on the data directory alone; stop the server and leave out --url',
-          );
         const code = await readFile(file, 'utf8').catch((cause: unknown) => {
           throw new ConnectorError('invalid_argument', `${file} is not a file that can be read`, { cause });
         });
-        const target = await registry
-          .forTenant(connector.tenant_id, { admin: true })
-          .serverless(connector.connector_id);
-        const deployed = await target.deployFunction(
-          name,
-          { code, filename: basename(file) },
-          { signal: terminal.signal },
-        );
-        await session.answer({ name: deployed.name }, () => `deployed ${deployed.name}`);
+        const source = { name, code, filename: basename(file) };
+        const deployed = await session.run(functionDeploy, source, { connector });
+        await session.answer(deployed, () => `deployed ${deployed.name}`);
       }),
     );
 }
