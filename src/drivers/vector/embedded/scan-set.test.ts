@@ -90,6 +90,11 @@ describe.each(arenas)('a scan set with %s', (_, arena) => {
         );
         set.clear();
       }),
+      {
+        examples: [
+          [{ query: [0, 0], puts: [[0, [0, 0]]], deletes: [], count: 1, scale: null, allowed: null }],
+        ],
+      },
     );
     expect(arena.used).toBe(0);
   });

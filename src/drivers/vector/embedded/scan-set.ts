@@ -163,8 +163,11 @@ export class ScanSet {
       else if (this.#metric === 'dot') {
         for (let i = 0; i < rows; i++) scores[position + i] = -(out[i] ?? 0);
       } else {
-        for (let i = 0; i < rows; i++)
-          scores[position + i] = -(out[i] ?? 0) / (this.#norms[position + i] ?? 1);
+        for (let i = 0; i < rows; i++) {
+          const length = this.#norms[position + i] ?? 0;
+          // A row of zeros has no direction: as near as one at a right angle, not a NaN that no bound lets through.
+          scores[position + i] = length === 0 ? 0 : -(out[i] ?? 0) / length;
+        }
       }
       position += rows;
     }
