@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import type { BaseConnector, CallOptions, ConnectorHost, HealthReport } from '../connectors/base.ts';
 import type { ConnectorStatus } from '../connectors/kinds.ts';
 import type { ClientSession, SessionCall } from '../connectors/session.ts';
@@ -244,17 +245,31 @@ export function notFound(connectorId: string): ConnectorError {
   return new ConnectorError('not_found', `there is no connector ${connectorId.slice(0, 128)}`);
 }
 
-/** The same error where it holds none of the secrets; otherwise one that shows them masked, without the cause that had them. */
+/** The same error where neither it nor its cause holds one of the secrets; otherwise one that shows them masked. */
 function redactError(error: ConnectorError, secrets: readonly string[]): ConnectorError {
   if (secrets.length === 0) return error;
   const clean = (text: string) => redactText(text, secrets);
   const details = JSON.stringify(error.details);
-  if (clean(error.message) === error.message && clean(details) === details) return error;
+  const cause = redactCause(error.cause, clean);
+  if (clean(error.message) === error.message && clean(details) === details && cause === error.cause)
+    return error;
   return new ConnectorError(error.code, clean(error.message), {
     connectorId: error.connectorId,
     connectorType: error.connectorType,
     details: JSON.parse(clean(details)) as Record<string, unknown>,
     issues: error.issues,
+    ...(cause !== undefined && { cause }),
     ...(error.retryAfterMs !== undefined && { retryAfterMs: error.retryAfterMs }),
   });
+}
+
+/** The cause as it is, unless printing it would print a secret: then its class and its masked message alone. */
+function redactCause(cause: unknown, clean: (text: string) => string): unknown {
+  if (cause === undefined) return undefined;
+  const printed = inspect(cause, { depth: 6, showHidden: true });
+  if (clean(printed) === printed) return cause;
+  const masked = new Error(clean(cause instanceof Error ? cause.message : String(cause)));
+  masked.name = cause instanceof Error ? cause.name : 'Error';
+  delete masked.stack;
+  return masked;
 }
