@@ -54,31 +54,3 @@ function isPlain(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === null;
 }
-
-const LOGGED_NAMES = [
-  'authorization',
-  'cookie',
-  'credentials',
-  'password',
-  'secret',
-  'token',
-  'apiKey',
-  'api_key',
-  'accessKey',
-  'access_key',
-  'secretAccessKey',
-  'secret_access_key',
-  'privateKey',
-  'private_key',
-  'masterKey',
-  'master_key',
-  'connectionString',
-  'connection_string',
-];
-const LOGGED_HEADERS = ['set-cookie', 'x-api-key', 'proxy-authorization'];
-
-/** Paths for pino's `redact`: secret names in the first three levels of a log line, and the headers that carry one. */
-export const REDACT_PATHS: readonly string[] = ['', '*.', '*.*.'].flatMap((prefix) => [
-  ...LOGGED_NAMES.map((name) => `${prefix}${name}`),
-  ...LOGGED_HEADERS.map((name) => `${prefix.slice(0, -1)}["${name}"]`),
-]);
