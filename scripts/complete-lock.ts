@@ -48,20 +48,21 @@ const added: string[] = [];
 for (const [owner, entry] of Object.entries(lock.packages)) {
   for (const [name, range] of Object.entries(entry.optionalDependencies ?? {})) {
     if (isFound(owner, name)) continue;
-    if (!/^\d+\.\d+\.\d+/.test(range)) {
+    const version = /^\d+\.\d+\.\d+/.test(range) ? range : siblingVersion(entry, range);
+    if (version === undefined) {
       throw new Error(
         `${name} is missing from the lock file, and ${owner} asks for no exact version: ${range}`,
       );
     }
     lock.packages[`node_modules/${name}`] = {
-      version: range,
+      version,
       ...platformOf(name),
       ...(entry.dev === true && { dev: true }),
       ...(entry.devOptional === true && { devOptional: true }),
       ...(entry.peer === true && { peer: true }),
       optional: true,
     };
-    added.push(`${name}@${range}`);
+    added.push(`${name}@${version}`);
   }
 }
 
@@ -75,6 +76,14 @@ function isFound(owner: string, name: string): boolean {
     if (`${folder}${folder === '' ? '' : '/'}node_modules/${name}` in lock.packages) return true;
     if (folder === '') return false;
   }
+}
+
+/** The version of another platform's package of the same owner and range: they are published together. */
+function siblingVersion(owner: LockEntry, range: string): string | undefined {
+  return Object.entries(owner.optionalDependencies ?? {})
+    .filter(([, other]) => other === range)
+    .map(([name]) => lock.packages[`node_modules/${name}`]?.version)
+    .find((version) => version !== undefined);
 }
 
 function platformOf(name: string): LockEntry {

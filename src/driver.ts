@@ -1,5 +1,21 @@
 /** Everything that a driver's author imports. */
 export { cancelled, systemClock, sleep, type Clock } from './contract/clock.ts';
+export {
+  connectionFailure,
+  grpcFailure,
+  httpFailure,
+  networkFailure,
+  quoted,
+  type HttpFailure,
+} from './contract/backend-error.ts';
+export {
+  reach,
+  targetOf,
+  type Fetcher,
+  type FetcherOptions,
+  type Network,
+  type Target,
+} from './contract/network.ts';
 export type { Client, Log, Note, OpenContext, Progress } from './contract/driver.ts';
 export { adminOnly, secret } from './contract/options.ts';
 export { loadPeer } from './contract/peers.ts';
@@ -23,6 +39,7 @@ export {
   type FilterNode,
   type Scalar,
 } from './connectors/vector/filter.ts';
+export { inTerms, numbersOf, termsOf, type TermFilter } from './connectors/vector/terms.ts';
 export { nearer } from './connectors/vector/score.ts';
 export * from './connectors/file/driver.ts';
 export * from './connectors/serverless/driver.ts';

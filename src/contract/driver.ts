@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import type { Clock } from './clock.ts';
+import type { Network } from './network.ts';
 
 /** Where a driver's messages go; the host adds tenant and connector. Never pass a secret. */
 export interface Log {
@@ -25,6 +26,13 @@ export interface OpenContext {
   /** Ends the attempt to open; not the life of the client. */
   readonly signal: AbortSignal;
   progress(progress: Progress): void;
+  /** The only way to other machines. */
+  readonly network: Network;
+  /**
+   * Runs one named step of opening, which a person then sees in the report of `test`. Drivers of remote backends have
+   * `address`, `connect`, `credentials` and `collection` (or `bucket`, `function`), in this order.
+   */
+  stage<T>(name: string, step: () => Promise<T>): Promise<T>;
 }
 
 /** One line of what a driver found out about itself, shown by `test`: for example that an optional engine is missing. */
@@ -56,5 +64,7 @@ export interface Driver<
   readonly capabilities: Capabilities;
   /** Optional peer dependencies: package name → version range, named in the error when one is missing. */
   readonly peers?: Readonly<Record<string, string>>;
+  /** Set when the backend is reached over the network: `test` then opens a client of its own, stage by stage. */
+  readonly remote?: true;
   open(options: z.output<Options>, context: Context): Promise<C>;
 }

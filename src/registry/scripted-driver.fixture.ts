@@ -33,7 +33,8 @@ export function scriptedDriver(script: { open?: () => Promise<void>; client?: Pa
       filter: [],
       deleteByFilter: false,
       countByFilter: false,
-      visibleAfterMs: 0,
+      orderedStrings: true,
+    visibleAfterMs: 0,
       limits: { dimension: 8, upsertBatch: 10, topK: 10 },
     },
     async open(options, context) {

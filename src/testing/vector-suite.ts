@@ -10,6 +10,8 @@ import type {
   VectorOpenContext,
 } from '../connectors/vector/driver.ts';
 import { systemClock } from '../contract/clock.ts';
+import { egressPolicy } from '../egress/addresses.ts';
+import { network } from '../egress/network.ts';
 import { NEVER, type Policy } from '../policies/pipeline.ts';
 
 /** A connector on a client that is already open, with no policies unless told. */
@@ -39,6 +41,8 @@ export function vectorContext(scratch: string, dimension: number, metric: Distan
     log: { debug: silent, info: silent, warn: silent, error: silent },
     signal: NEVER,
     progress: silent,
+    network: network(egressPolicy({ allowPrivate: true })),
+    stage: (_name, step) => step(),
     dimension,
     metric,
   };

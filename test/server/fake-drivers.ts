@@ -44,6 +44,7 @@ export const fakeVector = defineVectorDriver({
     filter: ['eq', 'and'],
     deleteByFilter: false,
     countByFilter: false,
+    orderedStrings: true,
     visibleAfterMs: 0,
     limits: { dimension: 4096, upsertBatch: 500, topK: 100 },
   },

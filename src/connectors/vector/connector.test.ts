@@ -9,6 +9,7 @@ const CAPABILITIES: VectorCapabilities = {
   filter: ['eq', 'and'],
   deleteByFilter: false,
   countByFilter: false,
+  orderedStrings: true,
   visibleAfterMs: 0,
   limits: { dimension: 100, upsertBatch: 3, topK: 50 },
 };

@@ -11,6 +11,7 @@ import type {
   UpsertError,
   VectorCapabilities,
   VectorClient,
+  VectorPage,
   VectorRecord,
 } from './driver.ts';
 import { checkOperators, parseFilter } from './filter.ts';
@@ -48,6 +49,8 @@ export type Match = {
 };
 
 const BATCHES_AT_ONCE = 4;
+const MAX_PAGE = 1_000;
+const MAX_CURSOR_LENGTH = 4_096;
 
 /** Vectors of one tenant in one backend: stored by id, found by nearness and by their metadata. */
 export class VectorConnector extends DriverConnector<VectorClient> {
@@ -207,6 +210,33 @@ export class VectorConnector extends DriverConnector<VectorClient> {
     );
   }
 
+  /**
+   * One page of all records, in an order of the backend's own: what an export or a copy reads.
+   *
+   * A record that nobody changes meanwhile comes exactly once. At most 1,000 in a page.
+   */
+  async listVectors({
+    limit = 1_000,
+    cursor,
+    includeValues = true,
+    signal,
+  }: CallOptions & {
+    readonly limit?: number;
+    /** From the page before. */
+    readonly cursor?: string | undefined;
+    /** True unless told. */
+    readonly includeValues?: boolean;
+  } = {}): Promise<VectorPage> {
+    this.#shape();
+    if (!Number.isInteger(limit) || limit < 1 || limit > MAX_PAGE)
+      throw invalidField('limit', `is an integer from 1 to ${MAX_PAGE}`);
+    if (cursor !== undefined && (typeof cursor !== 'string' || cursor.length > MAX_CURSOR_LENGTH))
+      throw invalidField('cursor', 'is what the page before answered');
+    return this.session.run({ operation: 'vector.list', idempotent: true, signal }, (client, call) =>
+      client.list({ limit, cursor, includeValues }, call.signal),
+    );
+  }
+
   /** The dimension and the metric, once it is sure that the backend can do them. */
   #shape(): { readonly dimension: number; readonly metric: DistanceMetric } {
     return checkVectorSettings(this.settings, this.driverCapabilities);
@@ -217,7 +247,7 @@ export class VectorConnector extends DriverConnector<VectorClient> {
     if (filter === undefined) return undefined;
     const node = parseFilter(filter);
     if (Object.keys(filter).length === 0) return undefined;
-    checkOperators(node, this.driverCapabilities.filter);
+    checkOperators(node, this.driverCapabilities);
     return filter;
   }
 
@@ -236,7 +266,7 @@ export class VectorConnector extends DriverConnector<VectorClient> {
       throw invalidField('filter', 'holds at least one condition; all: true removes everything');
     if (!this.driverCapabilities.deleteByFilter)
       throw unsupported('deleteByFilter', 'filter', 'deleting by a filter is not supported by this backend');
-    checkOperators(node, this.driverCapabilities.filter);
+    checkOperators(node, this.driverCapabilities);
     return selector;
   }
 }

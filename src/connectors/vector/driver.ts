@@ -45,6 +45,8 @@ export type FilterOperator =
 export type VectorCapabilities = {
   readonly metrics: readonly DistanceMetric[];
   readonly filter: readonly FilterOperator[];
+  /** Whether `gt gte lt lte` compare strings, too, and not numbers alone. */
+  readonly orderedStrings: boolean;
   readonly deleteByFilter: boolean;
   readonly countByFilter: boolean;
   /** Longest time until an acknowledged write is seen by a search, in milliseconds; 0 means at once. */
@@ -98,6 +100,23 @@ export type StoredVector = {
   readonly text?: string;
 };
 
+/** Which page of a listing. */
+export type ListPage = {
+  /** Records at most. */
+  readonly limit: number;
+  /** From the page before; absent for the first. */
+  readonly cursor?: string | undefined;
+  readonly includeValues: boolean;
+};
+
+/** A record of a listing; without `values` where they were not asked for. */
+export type ListedVector = Omit<StoredVector, 'values'> & Partial<Pick<StoredVector, 'values'>>;
+export type VectorPage = {
+  readonly records: readonly ListedVector[];
+  /** Absent after the last page. */
+  readonly nextCursor?: string;
+};
+
 /** One method per operation. The connector has validated every argument and checked it against the capabilities. */
 export interface VectorClient extends Client {
   /** Writes one batch durably; the answer names the records that were refused. The last of equal ids wins. */
@@ -113,6 +132,8 @@ export interface VectorClient extends Client {
   /** The records that exist, in the order of `ids`. */
   fetch(ids: readonly string[], signal: AbortSignal): Promise<readonly StoredVector[]>;
   count(filter: Filter | undefined, signal: AbortSignal): Promise<number>;
+  /** One page of all records, in an order of the backend's own; a record that nobody changes meanwhile comes once. */
+  list(page: ListPage, signal: AbortSignal): Promise<VectorPage>;
 }
 
 /** A driver of a vector backend. */

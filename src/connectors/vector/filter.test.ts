@@ -75,7 +75,9 @@ describe('parseFilter', () => {
       in: 'filter.$or[1].c.$not.$in',
     });
     expect([...fieldsOf(node)]).toEqual(['a', 'b', 'c']);
-    expect(() => checkOperators(node, ['and', 'eq', 'or', 'gt', 'in'])).toThrow(
+    expect(() =>
+      checkOperators(node, { filter: ['and', 'eq', 'or', 'gt', 'in'], orderedStrings: true }),
+    ).toThrow(
       expect.objectContaining({
         code: 'unsupported',
         details: { capability: 'filter', missing: ['not'] },

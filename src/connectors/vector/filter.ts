@@ -194,6 +194,14 @@ export function operatorsOf(node: FilterNode): ReadonlyMap<FilterOperator, strin
   return found;
 }
 
+/** The first comparison of strings by order. */
+export function orderOfStrings(node: FilterNode): FilterNode | undefined {
+  if (node.op === 'not') return orderOfStrings(node.node);
+  if ('nodes' in node) return node.nodes.map(orderOfStrings).find((found) => found !== undefined);
+  return 'value' in node && ORDERS.has(node.op) && typeof node.value === 'string' ? node : undefined;
+}
+const ORDERS: ReadonlySet<string> = new Set(['gt', 'gte', 'lt', 'lte']);
+
 /** Whether the metadata matches: the meaning that every backend is held to. */
 export function matches(node: FilterNode, metadata: Metadata | undefined): boolean {
   return evaluate(node, (field) => valueAt(metadata, field));
@@ -287,9 +295,22 @@ export function fieldsOf(node: FilterNode): ReadonlySet<string> {
   return fields;
 }
 
-/** @throws ConnectorError `unsupported` when the filter needs an operator that is not among `supported`. */
-export function checkOperators(node: FilterNode, supported: readonly FilterOperator[]): void {
-  const missing = [...operatorsOf(node)].filter(([operator]) => !supported.includes(operator));
+/**
+ * @throws ConnectorError `unsupported` when the filter needs an operator that is not among those of `supported`, or an
+ *   order of strings where there is none.
+ */
+export function checkOperators(
+  node: FilterNode,
+  supported: { readonly filter: readonly FilterOperator[]; readonly orderedStrings: boolean },
+): void {
+  const missing = [...operatorsOf(node)].filter(([operator]) => !supported.filter.includes(operator));
+  const order = supported.orderedStrings ? undefined : orderOfStrings(node);
+  if (missing.length === 0 && order) {
+    throw new ConnectorError('unsupported', `${order.path}: this backend has no order of strings`, {
+      details: { capability: 'orderedStrings', missing: [order.op] },
+      issues: [{ path: order.path, message: 'compares strings by order, which this backend does not' }],
+    });
+  }
   if (missing.length === 0) return;
   const names = missing.map(([operator]) => operator);
   throw new ConnectorError('unsupported', `filter operators not supported: ${names.join(', ')}`, {

@@ -16,6 +16,7 @@ export default defineVectorDriver({
     ],
     deleteByFilter: true,
     countByFilter: true,
+    orderedStrings: true,
     visibleAfterMs: 0,
     // A row of the exact scan is at most one block of 64 KiB; a batch of 1,000 measured best (docs/decisions.md).
     limits: { dimension: 16_384, upsertBatch: 1_000, topK: 10_000 },
