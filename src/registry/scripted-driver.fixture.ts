@@ -12,6 +12,7 @@ export function scriptedDriver(script: { open?: () => Promise<void>; client?: Pa
     delete: async () => 0,
     fetch: async () => [],
     count: async () => 0,
+    list: async () => ({ records: [] }),
     check: async () => [],
     async close() {
       seen.closed += 1;
@@ -34,7 +35,7 @@ export function scriptedDriver(script: { open?: () => Promise<void>; client?: Pa
       deleteByFilter: false,
       countByFilter: false,
       orderedStrings: true,
-    visibleAfterMs: 0,
+      visibleAfterMs: 0,
       limits: { dimension: 8, upsertBatch: 10, topK: 10 },
     },
     async open(options, context) {

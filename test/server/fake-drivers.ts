@@ -90,6 +90,16 @@ export const fakeVector = defineVectorDriver({
         behave(given);
         return records.size;
       },
+      async list({ limit, cursor = '0', includeValues }) {
+        behave(given);
+        const start = Number(cursor);
+        if (!Number.isInteger(start)) throw invalidField('cursor', 'is what the page before answered');
+        const page = [...records.values()].slice(start, start + limit).map(plain);
+        return {
+          records: includeValues ? page : page.map(({ values: _values, ...rest }) => rest),
+          ...(start + limit < records.size && { nextCursor: String(start + limit) }),
+        };
+      },
       async check() {
         behave(given);
         return [];

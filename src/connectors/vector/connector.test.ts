@@ -1,7 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import { ConnectorError } from '../../errors/error.ts';
 import { idleVectorConnector, vectorConnector, vectorContext } from '../../testing/vector-suite.ts';
-import type { DistanceMetric, Metadata, VectorCapabilities, VectorClient, VectorRecord } from './driver.ts';
+import type {
+  DistanceMetric,
+  ListPage,
+  Metadata,
+  VectorCapabilities,
+  VectorClient,
+  VectorPage,
+  VectorRecord,
+} from './driver.ts';
 import type { VectorConnector } from './connector.ts';
 
 const CAPABILITIES: VectorCapabilities = {
@@ -20,7 +28,7 @@ const unused = async (): Promise<never> => {
 
 function connectorOn(client: Partial<VectorClient>, metric: DistanceMetric = 'cosine'): VectorConnector {
   const whole: VectorClient = {
-    ...{ upsert: unused, search: unused, delete: unused, fetch: unused, count: unused },
+    ...{ upsert: unused, search: unused, delete: unused, fetch: unused, count: unused, list: unused },
     ...{ check: async () => [], close: async () => {} },
     ...client,
   };
@@ -264,5 +272,36 @@ describe('deleteVectors, fetchVectors and countVectors', () => {
   it('answer an empty list of ids without asking the backend', async () => {
     expect(await idle().deleteVectors({ ids: [] })).toEqual({ deleted: 0 });
     expect(await idle().fetchVectors([])).toEqual([]);
+  });
+});
+
+describe('listVectors', () => {
+  it('asks the backend for a full page with vectors unless told, and hands over what it answers', async () => {
+    const asked: ListPage[] = [];
+    const page: VectorPage = { records: [{ id: 'a', values: [1, 2] }], nextCursor: 'more' };
+    const connector = connectorOn({
+      async list(request) {
+        asked.push(request);
+        return page;
+      },
+    });
+    expect(await connector.listVectors()).toEqual(page);
+    await connector.listVectors({ limit: 7, cursor: 'more', includeValues: false });
+    expect(asked).toEqual([
+      { limit: 1_000, cursor: undefined, includeValues: true },
+      { limit: 7, cursor: 'more', includeValues: false },
+    ]);
+  });
+
+  it.each([
+    ['limit', { limit: 0 }],
+    ['limit', { limit: 1_001 }],
+    ['limit', { limit: 1.5 }],
+    ['cursor', { cursor: 'x'.repeat(4_097) }],
+  ])('refuses a wrong %s before any I/O', async (field, options) => {
+    await expect(idle().listVectors(options)).rejects.toMatchObject({
+      code: 'invalid_argument',
+      issues: [{ path: field }],
+    });
   });
 });

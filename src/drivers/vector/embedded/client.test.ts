@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, describe, expect, it } from 'vitest';
-import type { Progress } from '../../../driver.ts';
+import type { ListedVector, Metadata, Progress } from '../../../driver.ts';
 import { numbers, vectorConnector, vectorContext } from '../../../testing/vector-suite.ts';
 import driver from './index.ts';
 
@@ -49,6 +49,73 @@ describe('a client of the embedded driver', () => {
     const second = driver.open(driver.options.parse({}), context);
     await expect(second).rejects.toMatchObject({ code: 'invalid_state' });
     expect(await client.count(undefined, context.signal)).toBe(0);
+    await client.close();
+  });
+
+  it('lists every record once in pages, and those that are written meanwhile do not disturb it', async () => {
+    const context = vectorContext(scratch, 16, 'cosine');
+    const client = await driver.open(driver.options.parse({}), context);
+    const connector = vectorConnector(client, context, driver.capabilities);
+    const some = records.slice(0, 1_000).map((record, i) => ({
+      ...record,
+      ...(i % 3 === 0 && { metadata: JSON.parse(`{"i":${i},"__proto__":[1]}`) as Metadata }),
+      ...(i % 2 === 0 && { text: `text ${i}` }),
+    }));
+    await connector.upsertVectors(some);
+    const listed: ListedVector[] = [];
+    const sizes: number[] = [];
+    for (let cursor: string | undefined; ;) {
+      const page = await connector.listVectors({ limit: 300, cursor });
+      listed.push(...page.records);
+      sizes.push(page.records.length);
+      if (page.nextCursor === undefined) break;
+      cursor = page.nextCursor;
+      // Slots that become free are used again: neither hides a record of the rest, nor shows one twice.
+      await connector.deleteVectors({ ids: [`new${sizes.length - 1}`, 'v0'] });
+      await connector.upsertVectors([{ id: `new${sizes.length}`, values: records[0]?.values ?? [] }]);
+    }
+    expect(sizes.slice(0, 3)).toEqual([300, 300, 300]);
+    expect(listed.filter(({ id }) => id.startsWith('v'))).toEqual(some);
+    await client.close();
+  });
+
+  it('lists without the vectors where they are not asked for', async () => {
+    const context = vectorContext(scratch, 16, 'cosine');
+    const client = await driver.open(driver.options.parse({}), context);
+    const connector = vectorConnector(client, context, driver.capabilities);
+    expect(await connector.listVectors()).toEqual({ records: [] });
+    await connector.upsertVectors(records.slice(0, 3));
+    expect(await connector.listVectors({ limit: 3, includeValues: false })).toEqual({
+      records: [{ id: 'v0' }, { id: 'v1' }, { id: 'v2' }],
+    });
+    await client.close();
+  });
+
+  it('ends a page early where its records are long, and loses none of them', async () => {
+    const context = vectorContext(scratch, 1, 'dot');
+    const client = await driver.open(driver.options.parse({}), context);
+    const connector = vectorConnector(client, context, driver.capabilities);
+    const text = 'x'.repeat(1_000_000);
+    await connector.upsertVectors(Array.from({ length: 40 }, (_, i) => ({ id: `${i}`, values: [i], text })));
+    const pages: number[] = [];
+    for (let cursor: string | undefined, more = true; more;) {
+      const page = await connector.listVectors({ cursor });
+      pages.push(page.records.length);
+      cursor = page.nextCursor;
+      more = cursor !== undefined;
+    }
+    expect(pages).toEqual([17, 17, 6]);
+    await client.close();
+  });
+
+  it.each(['', '-1', '1.5', 'abc', '9'.repeat(40)])('refuses %j as a cursor', async (cursor) => {
+    const context = vectorContext(scratch, 16, 'cosine');
+    const client = await driver.open(driver.options.parse({}), context);
+    const page = { limit: 1, cursor, includeValues: true };
+    await expect(client.list(page, context.signal)).rejects.toMatchObject({
+      code: 'invalid_argument',
+      issues: [{ path: 'cursor' }],
+    });
     await client.close();
   });
 

@@ -1,15 +1,18 @@
-import type {
-  ClientMatch,
-  ClientQuery,
-  DeleteSelector,
-  Filter,
-  Metadata,
-  Note,
-  StoredVector,
-  UpsertError,
-  VectorClient,
-  VectorOpenContext,
-  VectorRecord,
+import {
+  type ClientMatch,
+  type ClientQuery,
+  type DeleteSelector,
+  type Filter,
+  invalidField,
+  type ListPage,
+  type Metadata,
+  type Note,
+  type StoredVector,
+  type UpsertError,
+  type VectorClient,
+  type VectorOpenContext,
+  type VectorPage,
+  type VectorRecord,
 } from '../../../driver.ts';
 import type { EmbeddedOptions } from './options.ts';
 import type { PackedRecords, Requests } from './protocol.ts';
@@ -93,6 +96,17 @@ export class EmbeddedClient implements VectorClient {
     return workerHost.call(await this.#opened(), 'count', request, { signal });
   }
 
+  async list({ limit, cursor, includeValues }: ListPage, signal: AbortSignal): Promise<VectorPage> {
+    const request = { after: slotOf(cursor), limit, withValues: includeValues };
+    const found = await workerHost.call(await this.#opened(), 'list', request, { signal });
+    const records = await unpack(found, includeValues ? this.#settings.dimension : 0, (i, values) => ({
+      id: found.ids[i] ?? '',
+      ...(includeValues && { values }),
+      ...fieldsOf(found, i),
+    }));
+    return { records, ...(found.next !== null && { nextCursor: String(found.next) }) };
+  }
+
   async check(signal: AbortSignal): Promise<readonly Note[]> {
     return workerHost.call(await this.#opened(), 'check', null, { signal });
   }
@@ -156,6 +170,13 @@ async function unpack<T>(
     if (i % slice === slice - 1) await turn();
   }
   return made;
+}
+
+/** The slot that a cursor of a listing stands for: that of the last row of the page before. */
+function slotOf(cursor: string | undefined): number {
+  if (cursor === undefined) return -1;
+  if (/^\d{1,15}$/.test(cursor)) return Number(cursor);
+  throw invalidField('cursor', 'is what the page before answered');
 }
 
 function fieldsOf(

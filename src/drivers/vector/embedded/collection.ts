@@ -9,11 +9,12 @@ import {
 import type { Arena } from './arena.ts';
 import { BuildGate } from './build-gate.ts';
 import { Columns } from './columns.ts';
-import { Database, type NewRow, type Row } from './database.ts';
+import { Database, type NewRow, type Page, type Row } from './database.ts';
 import { type LoadZvec, loadZvec } from './hnsw.ts';
 import { Indexer } from './indexer.ts';
 import { rawScore } from './kernel.ts';
 import { type IndexedFields, nativeFilter } from './native-filter.ts';
+import type { PageRequest } from './protocol.ts';
 import { type Candidate, type Mask, nearestOf, ScanSet } from './scan-set.ts';
 import { Slots } from './slots.ts';
 
@@ -196,6 +197,11 @@ export class Collection {
     const count = filter === undefined ? this.#rows : this.#columns.mask(parse(filter)).count;
     this.#host.grew(this);
     return count;
+  }
+
+  /** Rows in the order of their slots; `next` is null after the last. */
+  list(page: PageRequest): Page {
+    return this.#database.page(page);
   }
 
   /** The rows nearest to the query, best first, ties by id. */

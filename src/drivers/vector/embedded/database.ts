@@ -4,10 +4,14 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { crc32 } from 'node:zlib';
 import { ConnectorError, type DistanceMetric } from '../../../driver.ts';
 import { databaseError, DATABASE_FILE, damaged } from './database-error.ts';
+import type { PageRequest } from './protocol.ts';
 
 const SCHEMA_VERSION = 1;
 /** 'crve': tells our file from any other SQLite database. */
 const APPLICATION_ID = 0x63727665;
+/** A page of a listing ends early at so many bytes: texts and vectors may be long. */
+const PAGE_BYTES = 16 * 2 ** 20;
+const NO_VALUES = new Uint8Array(0);
 /** Up to this size the whole file is checked at opening, indexes against tables included. */
 const FULL_CHECK_BYTES = 64 * 2 ** 20;
 
@@ -19,6 +23,8 @@ export type NewRow = {
   readonly text: string | null;
 };
 export type Row = NewRow & { readonly slot: number; readonly change: number };
+/** Rows one after another by their slots; values are empty where they were not asked for. */
+export type Page = { readonly rows: readonly Row[]; readonly next: number | null };
 export type VectorRow = { readonly slot: number; readonly change: number; readonly values: Float32Array };
 export type MetadataRow = { readonly slot: number; readonly metadata: string | null };
 
@@ -242,6 +248,26 @@ export class Database {
   changed(from: number, to: number, limit: number): readonly Row[] {
     const sql = 'SELECT slot FROM records WHERE change > ? AND change <= ? ORDER BY change LIMIT ?';
     return this.#all(sql, from, to, limit).flatMap((found) => this.row(Number(found['slot'])) ?? []);
+  }
+
+  /** Up to `limit` rows after a slot, their checksums verified; fewer where they are long. */
+  page({ after, limit, withValues }: PageRequest): Page {
+    const columns = `slot, id, change, fields_crc, metadata, text${withValues ? ', values_crc, "values"' : ''}`;
+    const sql = `SELECT ${columns} FROM records WHERE slot > ? ORDER BY slot LIMIT ?`;
+    const rows: Row[] = [];
+    let bytes = 0;
+    // One row more says whether any follow.
+    for (const found of this.#iterate(sql, after, limit + 1)) {
+      const last = rows.at(-1);
+      if (last && (rows.length === limit || bytes >= PAGE_BYTES)) return { rows, next: last.slot };
+      const row = found as Row;
+      if (found['fields_crc'] !== fieldsCrc(row)) throw damaged();
+      if (withValues && found['values_crc'] !== valuesCrc(row.slot, row.values)) throw damaged();
+      rows.push({ ...row, values: withValues ? row.values : NO_VALUES });
+      bytes += row.id.length + (row.metadata?.length ?? 0) + (row.text?.length ?? 0);
+      if (withValues) bytes += row.values.byteLength;
+    }
+    return { rows, next: null };
   }
 
   /** To be said in each transaction: the highest change, and how many rows there are now. */

@@ -18,6 +18,21 @@ export type PackedMatches = {
   readonly values: Float32Array<ArrayBuffer> | null;
 };
 
+/** Which rows of a listing, in the order of their slots. */
+export type PageRequest = {
+  /** The last slot of the page before; -1 before the first. */
+  readonly after: number;
+  readonly limit: number;
+  readonly withValues: boolean;
+};
+
+export type PackedPage = Omit<PackedRecords, 'values'> & {
+  /** Null where they were not asked for. */
+  readonly values: Float32Array<ArrayBuffer> | null;
+  /** The last slot, where more rows follow. */
+  readonly next: number | null;
+};
+
 /** What the worker can do for a collection, by the name of the operation. */
 export type Requests = {
   readonly open: {
@@ -38,6 +53,7 @@ export type Requests = {
   readonly delete: Selector;
   readonly fetch: { readonly ids: readonly string[] };
   readonly count: { readonly filter: string | undefined };
+  readonly list: PageRequest;
   readonly check: null;
   readonly close: null;
 };
@@ -48,6 +64,7 @@ export type Answers = {
   readonly delete: number;
   readonly fetch: PackedRecords;
   readonly count: number;
+  readonly list: PackedPage;
   readonly check: readonly Note[];
   readonly close: null;
 };

@@ -152,6 +152,16 @@ const OPERATIONS: { readonly [O in Operation]: Run<O> } = {
   async count({ filter }, access) {
     return access.get().count(filter);
   },
+  async list(request, access) {
+    const { rows, next } = access.get().list(request);
+    return {
+      ids: rows.map(({ id }) => id),
+      values: request.withValues ? concatenated(rows.map(({ values }) => values)) : null,
+      metadata: rows.map(({ metadata }) => metadata),
+      texts: rows.map(({ text }) => text),
+      next,
+    };
+  },
   async check(_, access) {
     return access.get().check();
   },
