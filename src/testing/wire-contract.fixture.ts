@@ -93,7 +93,9 @@ function takenApart(text: string): ReadonlyMap<string, string> {
     .replaceAll(/\/\*\*[\s\S]*?\*\//g, '')
     .replaceAll(/components\["schemas"\]\["(\w+)"\]/g, '$1')
     // How openapi-typescript 6 reads `nullable` beside a reference. Left so, any object at all would pass there.
-    .replaceAll('(Record<string, unknown> | null)', 'null');
+    .replaceAll('(Record<string, unknown> | null)', 'null')
+    // A schema may be called Record, too, and would be taken for it.
+    .replaceAll(/\bRecord<string, (unknown|never)>/g, '{ [key: string]: $1 }');
   return new Map([
     ...properties(block(plain, /^export interface components \{\n\s*schemas: \{$/m, 4), 8),
     ...properties(block(plain, /^export interface operations \{$/m, 0), 4),

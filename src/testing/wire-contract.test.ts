@@ -28,6 +28,7 @@ describe("a contract in openapi-typescript's one file", () => {
     ['an invented condition, deep inside', filtered({ key: 'a', matches: { value: 1 } }), '(matches)'],
     // openapi-typescript reads the schema's `nullable` as "any object", which would let every filter pass.
     ['a filter that is any object', { query: [1], filter: { anything: 1 } }, '/filter must NOT have'],
+    ['a filter that is another schema', { query: [1], filter: { id: 1 } }, '/filter must NOT have'],
     ['a missing part', filtered({ nested: { key: 'a' } }), "must have required property 'filter'"],
   ])('refuses %s', (_, request, message) => {
     expect(() => contract.check('query_points', request, BODY)).toThrow(message);
