@@ -13,6 +13,7 @@ import { denoRuntime } from '../src/drivers/serverless/local/deno.ts';
 import driver from '../src/drivers/serverless/local/index.ts';
 import { SandboxPool } from '../src/drivers/serverless/local/pool.ts';
 import { systemClock, type ServerlessClient } from '../src/driver.ts';
+import { openContext } from '../src/testing/open-context.ts';
 import { serverlessConnector } from '../src/testing/serverless-suite.ts';
 import { report } from './report.ts';
 
@@ -79,17 +80,10 @@ async function main(): Promise<void> {
 }
 
 function open(): Promise<ServerlessClient> {
-  const silent = (): void => {};
-  return driver.open(driver.options.parse({}), {
-    tenantId: 'bench',
-    connectorId: 'c1',
-    folder: join(folder, 'c1'),
-    tenantFolder: folder,
-    clock: systemClock,
-    log: { debug: silent, info: silent, warn: silent, error: silent },
-    signal: NEVER,
-    progress: silent,
-  });
+  return driver.open(
+    driver.options.parse({}),
+    openContext({ folder: join(folder, 'c1'), tenantFolder: folder }),
+  );
 }
 
 /** From a connector that is opened to its first answer, or from the call alone where its spare process had time to start. */

@@ -3,23 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it, onTestFinished } from 'vitest';
-import { systemClock } from '../../src/driver.ts';
 import driver from '../../src/drivers/serverless/local/index.ts';
+import { openContext } from '../../src/testing/index.ts';
 
 it('summarizes a passage in the sandbox', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'summarize-'));
-  const silent = () => {};
-  const signal = new AbortController().signal;
-  const client = await driver.open(driver.options.parse({}), {
-    tenantId: 'acme',
-    connectorId: 'c1',
-    folder: join(folder, 'c1'),
-    tenantFolder: folder,
-    clock: systemClock,
-    log: { debug: silent, info: silent, warn: silent, error: silent },
-    signal,
-    progress: silent,
-  });
+  const context = openContext({ folder: join(folder, 'c1'), tenantFolder: folder });
+  const { signal } = context;
+  const client = await driver.open(driver.options.parse({}), context);
   onTestFinished(async () => {
     await client.close();
     rmSync(folder, { recursive: true });

@@ -9,10 +9,8 @@ import type {
   VectorClient,
   VectorOpenContext,
 } from '../connectors/vector/driver.ts';
-import { systemClock } from '../contract/clock.ts';
-import { egressPolicy } from '../egress/addresses.ts';
-import { network } from '../egress/network.ts';
 import { NEVER, type Policy } from '../policies/pipeline.ts';
+import { openContext } from './open-context.ts';
 
 /** A connector on a client that is already open, with no policies unless told. */
 export function vectorConnector(
@@ -31,21 +29,8 @@ export function vectorConnector(
 /** What a host gives to `open()`, for a collection of its own below `scratch`. */
 export function vectorContext(scratch: string, dimension: number, metric: DistanceMetric): VectorOpenContext {
   const connectorId = randomUUID();
-  const silent = (): void => {};
-  return {
-    tenantId: 'conformance',
-    connectorId,
-    folder: path.join(scratch, connectorId),
-    tenantFolder: scratch,
-    clock: systemClock,
-    log: { debug: silent, info: silent, warn: silent, error: silent },
-    signal: NEVER,
-    progress: silent,
-    network: network(egressPolicy({ allowPrivate: true })),
-    stage: (_name, step) => step(),
-    dimension,
-    metric,
-  };
+  const folder = path.join(scratch, connectorId);
+  return { ...openContext({ connectorId, folder, tenantFolder: scratch }), dimension, metric };
 }
 
 function vectorRecord(connectorId: string, dimension: number, metric: DistanceMetric) {
@@ -60,6 +45,7 @@ function vectorRecord(connectorId: string, dimension: number, metric: DistanceMe
     settings: { vector_dimension: dimension, distance_metric: metric },
     capabilities: [],
     metadata: {},
+    trusted: false,
     version: 1,
     createdAt: now,
     updatedAt: now,

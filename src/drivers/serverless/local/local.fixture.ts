@@ -2,12 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll } from 'vitest';
-import {
-  systemClock,
-  type InvocationOutcome,
-  type JsonValue,
-  type ServerlessClient,
-} from '../../../driver.ts';
+import type { InvocationOutcome, JsonValue, ServerlessClient } from '../../../driver.ts';
+import { openContext } from '../../../testing/open-context.ts';
 import driver from './index.ts';
 
 const silent = (): void => {};
@@ -35,16 +31,16 @@ export async function openLocal(
     readonly warned?: (message: string) => void;
   } = {},
 ): Promise<ServerlessClient> {
-  return driver.open(driver.options.parse(options), {
-    tenantId,
-    connectorId,
-    folder: join(scratch, tenantId, connectorId),
-    tenantFolder: join(scratch, tenantId),
-    clock: systemClock,
-    log: { debug: silent, info: silent, warn: warned, error: warned },
-    signal: NEVER,
-    progress: silent,
-  });
+  return driver.open(
+    driver.options.parse(options),
+    openContext({
+      tenantId,
+      connectorId,
+      folder: join(scratch, tenantId, connectorId),
+      tenantFolder: join(scratch, tenantId),
+      log: { debug: silent, info: silent, warn: warned, error: warned },
+    }),
+  );
 }
 
 /** Deploys `code` as a function and calls it once. */
