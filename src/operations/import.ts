@@ -8,94 +8,145 @@ const BATCH_BYTES = 8 * 2 ** 20;
 const MAX_LINE_BYTES = 4 * 2 ** 20;
 const MAX_ERRORS = 1_000;
 
-type Line = { readonly number: number; readonly text: string; readonly bytes: number };
+type Line = { readonly number: number; readonly record: VectorRecord; readonly bytes: number };
+
+/** A record that the backend refused, with its line in the stream. */
+export type ImportError = UpsertError & { readonly line: number };
+export type ImportResult = Omit<UpsertResult, 'errors'> & { readonly errors: readonly ImportError[] };
 
 /**
- * Writes the records of an NDJSON stream batch by batch; what was refused by the backend is named by its index.
+ * Writes the records of an NDJSON stream batch by batch; what was refused by the backend is named by index and line.
  *
- * Memory is bounded by one batch. After a failure the batches before it stand: the error's details have `upserted`,
- * and `next_line`, where a repetition goes on.
+ * While one batch is being written the next is read and parsed: memory is bounded by two. After a failure the batches
+ * before it stand: the error's details have `upserted`, and `next_line`, where a repetition goes on. Lines count from
+ * `firstLine`.
  *
  * @throws ConnectorError `invalid_argument` with issues such as `lines[17].values`; whatever the backend fails with.
  */
 export async function importRecords(
   connector: Pick<VectorConnector, 'upsertVectors'>,
   content: AsyncIterable<Uint8Array>,
-  signal: AbortSignal,
-): Promise<UpsertResult> {
-  const total = { upserted: 0, failed: 0, errors: [] as UpsertError[] };
+  { signal, firstLine = 1 }: { readonly signal: AbortSignal; readonly firstLine?: number },
+): Promise<ImportResult> {
+  const total = { upserted: 0, failed: 0, errors: [] as ImportError[] };
   let records = 0;
-  let nextLine = 1;
+  let nextLine = firstLine;
+  const write = async (batch: readonly Line[]): Promise<void> => {
+    try {
+      const given = batch.map(({ record }) => record);
+      const { upserted, failed: refused, errors } = await connector.upsertVectors(given, { signal });
+      total.upserted += upserted;
+      total.failed += refused;
+      for (const error of errors.slice(0, MAX_ERRORS - total.errors.length)) {
+        const line = batch[error.index]?.number ?? nextLine;
+        total.errors.push({ ...error, index: records + error.index, line });
+      }
+      records += batch.length;
+      nextLine = (batch.at(-1)?.number ?? nextLine) + 1;
+    } catch (error) {
+      throw interrupted(error, batch, { upserted: total.upserted, next_line: nextLine });
+    }
+  };
+  const { chunks, stop } = stoppable(content);
+  let writing = Promise.resolve();
   let batch: Line[] = [];
   let bytes = 0;
-  const write = async () => {
-    const last = batch.at(-1);
-    if (!last) return;
-    const result = await connector.upsertVectors(parseLines(batch), { signal });
-    total.upserted += result.upserted;
-    total.failed += result.failed;
-    const room = Math.max(0, MAX_ERRORS - total.errors.length);
-    const named = result.errors.map((error) => ({ ...error, index: records + error.index }));
-    total.errors.push(...named.slice(0, room));
-    records += batch.length;
-    nextLine = last.number + 1;
+  const writeNext = async (): Promise<void> => {
+    await writing;
+    writing = write(batch);
+    writing.catch(stop);
     batch = [];
     bytes = 0;
   };
   try {
-    for await (const line of lines(content)) {
+    for await (const line of lines(chunks, firstLine)) {
       batch.push(line);
       bytes += line.bytes;
-      if (batch.length >= BATCH_RECORDS || bytes >= BATCH_BYTES) await write();
+      if (batch.length >= BATCH_RECORDS || bytes >= BATCH_BYTES) await writeNext();
     }
-    await write();
+    if (batch.length > 0) await writeNext();
   } catch (error) {
-    throw interrupted(error, batch, { upserted: total.upserted, next_line: nextLine });
+    // What is wrong with a later line is told after the batch before it has been written; or else why it was not.
+    await writing;
+    throw interrupted(error, [], { upserted: total.upserted, next_line: nextLine });
   }
+  await writing;
   return total;
 }
 
-/** The lines of a stream that are not blank, with their numbers from 1. */
-async function* lines(content: AsyncIterable<Uint8Array>): AsyncGenerator<Line> {
+/** The content until `stop`, which ends it with an error even while it has nothing to say. */
+function stoppable(content: AsyncIterable<Uint8Array>): {
+  readonly chunks: AsyncIterable<Uint8Array>;
+  stop(error: Error): void;
+} {
+  const ended = new AbortController();
+  // One listener at a time: racing each read against one long promise would keep a reaction for each of them.
+  let endRead = (): void => {};
+  async function* chunks(): AsyncGenerator<Uint8Array> {
+    const source = content[Symbol.asyncIterator]();
+    try {
+      for (;;) {
+        ended.signal.throwIfAborted();
+        const { promise, resolve, reject } = Promise.withResolvers<IteratorResult<Uint8Array>>();
+        endRead = () => reject(ended.signal.reason);
+        source.next().then(resolve, reject);
+        const next = await promise;
+        if (next.done) return;
+        yield next.value;
+      }
+    } finally {
+      // Not waited for: it may be in the middle of a read that never ends.
+      source.return?.().catch(() => {});
+    }
+  }
+  return {
+    chunks: chunks(),
+    stop(error) {
+      ended.abort(error);
+      endRead();
+    },
+  };
+}
+
+/** The records of a stream, each with the number of its line; blank lines are none. */
+async function* lines(content: AsyncIterable<Uint8Array>, firstLine: number): AsyncGenerator<Line> {
   let parts: Buffer[] = [];
   let bytes = 0;
-  let number = 0;
-  const take = (): Line | undefined => {
-    const text = Buffer.concat(parts).toString('utf8').trim();
+  let number = firstLine;
+  const take = (last: Buffer): Line | undefined => {
+    const text = (parts.length === 0 ? last : Buffer.concat([...parts, last])).toString('utf8').trim();
+    const line =
+      text === '' ? undefined : { number, record: parsed(text, number), bytes: bytes + last.length };
     number += 1;
-    const line = { number, text, bytes };
     parts = [];
     bytes = 0;
-    return text === '' ? undefined : line;
+    return line;
   };
   for await (const chunk of content) {
-    let rest = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-    for (let end = rest.indexOf(0x0a); end !== -1; end = rest.indexOf(0x0a)) {
-      parts.push(rest.subarray(0, end));
-      bytes += end;
-      rest = rest.subarray(end + 1);
-      const line = take();
+    const buffer = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    let start = 0;
+    for (let end = buffer.indexOf(0x0a); end !== -1; end = buffer.indexOf(0x0a, start)) {
+      const line = take(buffer.subarray(start, end));
+      start = end + 1;
       if (line) yield line;
     }
-    parts.push(rest);
-    bytes += rest.length;
+    parts.push(buffer.subarray(start));
+    bytes += buffer.length - start;
     if (bytes > MAX_LINE_BYTES)
-      throw new ConnectorError('payload_too_large', `line ${number + 1} is at most ${MAX_LINE_BYTES} bytes`);
+      throw new ConnectorError('payload_too_large', `line ${number} is at most ${MAX_LINE_BYTES} bytes`);
   }
-  const line = take();
+  const line = take(Buffer.alloc(0));
   if (line) yield line;
 }
 
-function parseLines(batch: readonly Line[]): readonly VectorRecord[] {
-  return batch.map(({ text }, index) => {
-    try {
-      // The connector checks every field of what was parsed.
-      return JSON.parse(text) as VectorRecord;
-    } catch {
-      // Without the parser's own message, which quotes the line.
-      throw invalidField(`records[${index}]`, 'is one JSON object on one line');
-    }
-  });
+function parsed(text: string, line: number): VectorRecord {
+  try {
+    // The connector checks every field of what was parsed.
+    return JSON.parse(text) as VectorRecord;
+  } catch {
+    // Without the parser's own message, which quotes the line.
+    throw invalidField(`lines[${line}]`, 'is one JSON object on one line');
+  }
 }
 
 type Standing = { readonly upserted: number; readonly next_line: number };

@@ -21,6 +21,7 @@ export const operations: readonly Operation[] = [
   vector.vectorSearch,
   vector.vectorDelete,
   vector.vectorFetch,
+  vector.vectorList,
   vector.vectorCount,
   file.fileList,
   file.fileRead,

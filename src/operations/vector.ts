@@ -29,16 +29,28 @@ const match = z.object({
   values: z.array(z.number()).readonly().optional(),
 });
 
-const upsertResult = z
-  .object({
-    upserted: z.int().min(0),
-    failed: z.int().min(0),
-    errors: z
-      .array(z.object({ index: z.int().min(0), id: z.string(), code: errorCode, message: z.string() }))
-      .readonly()
-      .describe('The records that were not written, by their index.'),
+const refused = z.object({
+  index: z.int().min(0),
+  id: z.string(),
+  code: errorCode,
+  message: z.string(),
+});
+const written = z.object({ upserted: z.int().min(0), failed: z.int().min(0) });
+
+const upsertResult = written
+  .extend({
+    errors: z.array(refused).readonly().describe('The records that were not written, by their index.'),
   })
   .meta({ id: 'UpsertResult' });
+
+const importResult = written
+  .extend({
+    errors: z
+      .array(refused.extend({ line: z.int().min(1).describe('Where in the stream it stands.') }))
+      .readonly()
+      .describe('The first 1,000 records that were not written.'),
+  })
+  .meta({ id: 'ImportResult' });
 
 export const vectorUpsert = defineOperation({
   id: 'vector.upsert',
@@ -68,10 +80,17 @@ export const vectorImport = defineOperation({
   role: 'operator',
   tenant: 'required',
   request: 'ndjson',
-  input: z.strictObject({ connector_id: connectorId }),
-  output: upsertResult,
-  async run({ tenant, content, signal }, { connector_id }) {
-    return importRecords(await tenant().vector(connector_id), content, signal);
+  input: z.strictObject({
+    connector_id: connectorId,
+    first_line: z
+      .int()
+      .min(1)
+      .default(1)
+      .describe('The number of the first line, for errors about a part of a larger file.'),
+  }),
+  output: importResult,
+  async run({ tenant, content, signal }, { connector_id, first_line: firstLine }) {
+    return importRecords(await tenant().vector(connector_id), content, { signal, firstLine });
   },
 });
 
@@ -156,6 +175,31 @@ export const vectorFetch = defineOperation({
   async run({ tenant, signal }, { connector_id, ids: named }) {
     const connector = await tenant().vector(connector_id);
     return { records: toWire(await connector.fetchVectors(named, { signal })) };
+  },
+});
+
+export const vectorList = defineOperation({
+  id: 'vector.list',
+  method: 'GET',
+  path: '/connectors/{connector_id}/vectors',
+  summary: 'Show all records, page by page.',
+  description:
+    'In an order of the backend. A record that nobody changes meanwhile comes once. A page may be short; only a missing `next_cursor` is the end.',
+  role: 'reader',
+  tenant: 'required',
+  input: z.strictObject({
+    connector_id: connectorId,
+    limit: z.int().min(1).max(1_000).default(100).describe('Records in the page, at most.'),
+    cursor: z.string().max(4_096).optional().describe('The `next_cursor` of the page before.'),
+    include_values: z.boolean().default(true).describe('Whether records carry their vectors.'),
+  }),
+  output: z.object({
+    records: z.array(match.pick({ id: true, values: true, metadata: true, text: true })).readonly(),
+    next_cursor: z.string().optional(),
+  }),
+  async run({ tenant, signal }, { connector_id, limit, cursor, include_values: includeValues }) {
+    const connector = await tenant().vector(connector_id);
+    return toWire(await connector.listVectors({ limit, cursor, includeValues, signal }));
   },
 });
 

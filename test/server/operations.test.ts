@@ -124,6 +124,28 @@ describe('vectors', () => {
     expect((await ask(`POST ${at()}/vectors/delete`, { body: { all: true } })).json).toEqual({ deleted: 1 });
   });
 
+  it('are listed page by page, with or without their values', async () => {
+    const list = async (query: string) => (await ask(`GET ${at()}/vectors?${query}`)).json;
+    await ask(`POST ${at()}/vectors`, {
+      body: {
+        records: [
+          { id: 'l1', values: [1, 0, 0], metadata: { camelKey: 1 }, text: 'one' },
+          { id: 'l2', values: [0, 1, 0] },
+        ],
+      },
+    });
+    const all = (await list('')) as { records: readonly { id: string }[] };
+    expect(all.records.map(({ id }) => id)).toEqual(['l1', 'l2']);
+    const first = await list('limit=1&include_values=false');
+    expect(first).toEqual({ records: [{ ...all.records[0], values: undefined }], next_cursor: '1' });
+    expect(await list('cursor=1')).toEqual({ records: all.records.slice(1) });
+    expect(await ask(`GET ${at()}/vectors?cursor=not-ours`)).toMatchObject({
+      status: 400,
+      json: { code: 'invalid_argument', issues: [{ path: 'cursor' }] },
+    });
+    await ask(`POST ${at()}/vectors/delete`, { body: { all: true } });
+  });
+
   it('stream in as NDJSON, across chunks and blank lines', async () => {
     const lines = Array.from({ length: 2_500 }, (_, i) =>
       JSON.stringify({ id: `n${i}`, values: [i + 1, 1, 0] }),
