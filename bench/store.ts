@@ -42,6 +42,7 @@ function connector(i: number, name = `connector-${String(i).padStart(7, '0')}`):
       settings: { vector_dimension: 384, distance_metric: 'cosine' },
       capabilities: ['read', 'write', 'vector_search'],
       metadata: { team: 'search' },
+      trusted: false,
       version: 1,
       createdAt: created,
       updatedAt: created,

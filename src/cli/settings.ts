@@ -18,6 +18,15 @@ export const settings = z.object({
     .enum(['debug', 'info', 'warn', 'error', 'silent'])
     .default('info')
     .describe('What the server logs; `start` logs warnings and errors unless this says otherwise.'),
+  CONNECTORS_EGRESS_ALLOW_PRIVATE: z
+    .stringbool()
+    .default(false)
+    .describe('Whether connectors of tenants may reach private networks and this machine itself.'),
+  CONNECTORS_EGRESS_ALLOW: z
+    .string()
+    .default('')
+    .transform((list) => list.split(',').flatMap((cidr) => cidr.trim() || []))
+    .describe('Addresses and ranges that they may reach besides public ones: 10.20.0.0/16,fd00:1::/64.'),
   CONNECTORS_MASTER_KEY: z
     .string()
     .optional()

@@ -2,7 +2,7 @@ import { drivers } from '../drivers.generated.ts';
 import { ConnectorError, isConnectorError } from '../errors/error.ts';
 import { type BytesAnswer, runOperation } from '../operations/operation.ts';
 import type { Log } from '../contract/driver.ts';
-import type { RegistryOptions } from '../registry/opening.ts';
+import type { EgressOptions, RegistryOptions } from '../registry/opening.ts';
 import { ConnectorRegistry } from '../registry/registry.ts';
 import { httpTransport } from './http-transport.ts';
 import type { Settings } from './settings.ts';
@@ -14,6 +14,7 @@ export type Target = {
   readonly url?: string | undefined;
   readonly apiKey?: string | undefined;
   readonly dataDir: string;
+  readonly egress: EgressOptions;
 };
 
 /** The target that options name, and the environment where they name none. `--data-dir` wins over CONNECTORS_URL. */
@@ -26,6 +27,10 @@ export function targetOf(
     url,
     apiKey: options.apiKey ?? settings.CONNECTORS_API_KEY,
     dataDir: options.dataDir ?? settings.CONNECTORS_DATA_DIR,
+    egress: {
+      allowPrivate: settings.CONNECTORS_EGRESS_ALLOW_PRIVATE,
+      allowCidrs: settings.CONNECTORS_EGRESS_ALLOW,
+    },
   };
 }
 
@@ -60,12 +65,12 @@ export function openServedRegistry(target: Target, terminal: Terminal, log: Log)
 type OpenOptions = Pick<RegistryOptions, 'log' | 'resumeInvocations'> & { readonly needsDirectory: boolean };
 
 async function open(
-  { dataDir, apiKey }: Target,
+  { dataDir, apiKey, egress }: Target,
   terminal: Terminal,
   { needsDirectory, ...options }: OpenOptions,
 ): Promise<ConnectorRegistry> {
   try {
-    return await ConnectorRegistry.open({ dataDir, drivers, env: terminal.env, ...options });
+    return await ConnectorRegistry.open({ dataDir, drivers, env: terminal.env, egress, ...options });
   } catch (error) {
     if (!isConnectorError(error) || typeof error.details['pid'] !== 'number') throw error;
     const { pid, url } = error.details;

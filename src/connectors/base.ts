@@ -21,6 +21,8 @@ export type ConnectorRecord = {
   readonly settings: Readonly<Record<string, unknown>>;
   readonly capabilities: readonly ConnectorCapability[];
   readonly metadata: Readonly<Record<string, unknown>>;
+  /** Whether an administrator said where it leads: only then it may reach private addresses. */
+  readonly trusted: boolean;
   /** Grows by one with each update; what open clients are checked against. */
   readonly version: number;
   readonly createdAt: Date;
@@ -99,6 +101,7 @@ export abstract class BaseConnector {
       settings: init.settings ?? {},
       capabilities: init.capabilities ?? [],
       metadata: init.metadata ?? {},
+      trusted: init.trusted ?? false,
       version: init.version ?? 1,
       createdAt,
       updatedAt: init.updatedAt ?? createdAt,

@@ -2,7 +2,8 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { lookup as systemLookup } from 'node:dns';
 import { isIP } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
-import { Agent, fetch as undiciFetch, type RequestInit } from 'undici';
+import type * as Undici from 'undici';
+import type { Agent, RequestInit } from 'undici';
 import { connectionFailure } from '../contract/backend-error.ts';
 import type { Fetcher, FetcherOptions, Network } from '../contract/network.ts';
 import { ConnectorError } from '../errors/error.ts';
@@ -30,54 +31,22 @@ export function network(policy: EgressPolicy, resolve: Resolve = systemLookup): 
   };
 }
 
-function fetcher(
-  policy: EgressPolicy,
-  resolve: Resolve,
-  { ca, connections = CONNECTIONS }: FetcherOptions = {},
-): Fetcher {
+function fetcher(policy: EgressPolicy, resolve: Resolve, options: FetcherOptions = {}): Fetcher {
   const signals = new AsyncLocalStorage<AbortSignal>();
-  const agent = new Agent({
-    connections,
-    // The time of a request is the caller's own: the policies end it through the signal.
-    headersTimeout: 0,
-    bodyTimeout: 0,
-    connect: ({ hostname, port, protocol, servername }, done) => {
-      const secure = protocol === 'https:';
-      const socket = guardedConnect(
-        { host: hostname, port: Number(port) || (secure ? 443 : 80) },
-        policy,
-        resolve,
-      );
-      socket.setNoDelay(true);
-      const ready = secure
-        ? tlsConnect({
-            socket,
-            servername: servername ?? '',
-            host: hostname,
-            ALPNProtocols: ['http/1.1'],
-            ...(ca !== undefined && { ca }),
-          })
-        : socket;
-      const fail = (error: Error) => {
-        socket.destroy();
-        done(error, null);
-      };
-      socket.once('error', fail);
-      if (secure) ready.once('error', fail);
-      ready.once(secure ? 'secureConnect' : 'connect', () => {
-        socket.off('error', fail);
-        ready.off('error', fail);
-        // Undici listens from here on.
-        done(null, ready);
-      });
-    },
-  });
-  const guarded = (input: string | URL | Request, init: RequestInit = {}) => {
+  // At first use: whoever has no remote backend does not pay for the package.
+  let client: Promise<{ readonly agent: Agent; readonly send: typeof Undici.fetch }> | undefined;
+  const open = async () => {
+    const undici = await import('undici');
+    return { agent: guardedAgent(undici, policy, resolve, options), send: undici.fetch };
+  };
+  const guarded = async (input: string | URL | Request, given: RequestInit = {}) => {
+    const { agent, send } = await (client ??= open());
+    const { url, init } = input instanceof Request ? await taken(input, given) : { url: input, init: given };
     const outer = signals.getStore();
     const signal = outer && init.signal ? AbortSignal.any([outer, init.signal]) : (init.signal ?? outer);
-    // A redirect would carry the credentials to wherever the backend points.
-    return undiciFetch(input as never, {
+    return send(url, {
       ...init,
+      // A redirect would carry the credentials to wherever the backend points.
       redirect: 'error',
       dispatcher: agent,
       ...(signal && { signal }),
@@ -87,8 +56,49 @@ function fetcher(
     // Undici's fetch is the one that Node's own is built from.
     fetch: guarded as never,
     during: (signal, task) => signals.run(signal, task),
-    close: () => agent.destroy(),
+    close: async () => (await client)?.agent.destroy(),
   };
+}
+
+/** A request of Node's own class as undici's takes it, which is another class. */
+async function taken(request: Request, given: RequestInit) {
+  const { method, headers, signal, url } = request;
+  const body = request.body === null ? null : await request.arrayBuffer();
+  return { url, init: { method, headers: [...headers], body, signal, ...given } };
+}
+
+/** Connections of its own whose every address passed the policy. */
+function guardedAgent(
+  undici: typeof Undici,
+  policy: EgressPolicy,
+  resolve: Resolve,
+  { ca, connections = CONNECTIONS }: FetcherOptions,
+): Agent {
+  return new undici.Agent({
+    connections,
+    // The time of a request is the caller's own: the policies end it through the signal.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    connect: ({ hostname, port, protocol, servername }, done) => {
+      const isSecure = protocol === 'https:';
+      const address = { host: hostname, port: Number(port) || (isSecure ? 443 : 80) };
+      const socket = guardedConnect(address, policy, resolve).setNoDelay(true);
+      const tls = { socket, servername: servername ?? '', host: hostname, ALPNProtocols: ['http/1.1'] };
+      const ready = isSecure ? tlsConnect({ ...tls, ...(ca !== undefined && { ca }) }) : socket;
+      const fail = (error: Error) => {
+        socket.destroy();
+        done(error, null);
+      };
+      socket.once('error', fail);
+      if (isSecure) ready.once('error', fail);
+      ready.once(isSecure ? 'secureConnect' : 'connect', () => {
+        // Undici listens from here on.
+        socket.off('error', fail);
+        ready.off('error', fail);
+        done(null, ready);
+      });
+    },
+  });
 }
 
 function unknownHost(host: string, cause: unknown): ConnectorError {

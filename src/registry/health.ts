@@ -1,6 +1,7 @@
 import type { BaseConnector, CallOptions, HealthReport, HealthStage } from '../connectors/base.ts';
 import type { SessionCall } from '../connectors/session.ts';
-import type { Client, Note } from '../contract/driver.ts';
+import type { Client, Note, OpenContext } from '../contract/driver.ts';
+import type { DriverKind } from './catalog.ts';
 import type { Call } from '../policies/pipeline.ts';
 import type { ErrorCode } from '../errors/codes.ts';
 import { asConnectorError } from '../errors/error.ts';
@@ -22,60 +23,100 @@ const REMEDIES: Readonly<Partial<Record<ErrorCode, string>>> = {
   not_found: 'create what the connector points at, or correct its options',
 };
 
-type RunCall = (
-  call: SessionCall,
-  run: (client: Client, call: Call) => Promise<readonly Note[]>,
-) => Promise<readonly Note[]>;
+/** How a check reaches the backend. */
+export type Backend = {
+  /** Runs one call on the connector's own client. */
+  run(
+    call: SessionCall,
+    run: (client: Client, call: Call) => Promise<readonly Note[]>,
+  ): Promise<readonly Note[]>;
+  /** Opens another client, stage by stage. */
+  probe(signal: AbortSignal | undefined, stage: OpenContext['stage']): Promise<void>;
+};
 
-/** The staged check of one connector: configuration, secrets, backend. Remembers how many checks failed in a row. */
+/** What opening a client of a remote backend goes through, by kind. */
+const REMOTE_STAGES: Readonly<Record<DriverKind, readonly string[]>> = {
+  vector: ['address', 'connect', 'credentials', 'collection', 'capabilities'],
+  file: ['address', 'connect', 'credentials', 'bucket', 'capabilities'],
+  serverless: ['address', 'connect', 'credentials', 'function', 'capabilities'],
+};
+
+/**
+ * The staged check of one connector: secrets, configuration, backend; a remote backend's own stages in place of the last.
+ * Remembers how many checks failed in a row.
+ */
 export class HealthCheck {
   readonly #connector: BaseConnector;
   readonly #parts: Parts;
-  readonly #run: RunCall;
+  readonly #backend: Backend;
   #failedInARow = 0;
 
-  constructor(connector: BaseConnector, parts: Parts, run: RunCall) {
+  constructor(connector: BaseConnector, parts: Parts, backend: Backend) {
     this.#connector = connector;
     this.#parts = parts;
-    this.#run = run;
+    this.#backend = backend;
   }
 
   /** Runs the stages in order; after one that failed the others are skipped. */
   async run({ signal }: CallOptions): Promise<HealthReport> {
-    const connector = this.#connector;
     const stages: HealthStage[] = [];
+    const expected = ['secrets', 'configuration', 'backend'];
     let failure: unknown;
-    const stage = async (name: string, task: () => Promise<readonly Note[]>) => {
-      if (failure !== undefined) return void stages.push({ name, status: 'skipped', ms: 0 });
-      const startMs = this.#parts.clock.monotonicMs();
-      const elapsedMs = () => Math.round(this.#parts.clock.monotonicMs() - startMs);
+    try {
+      await this.#runStages(this.#recorder(stages), expected, signal);
+    } catch (error) {
+      failure = error;
+      if (!stages.some(({ status }) => status === 'failed')) {
+        const next = expected.find((name) => !stages.some((stage) => stage.name === name)) ?? 'backend';
+        stages.push(failed(next, error, 0));
+      }
+      for (const name of expected)
+        if (!stages.some((stage) => stage.name === name)) stages.push({ name, status: 'skipped', ms: 0 });
+    }
+    this.#conclude(failure);
+    return { ok: failure === undefined, stages };
+  }
+
+  /** Runs a stage and keeps what became of it. */
+  #recorder(stages: HealthStage[]): OpenContext['stage'] {
+    const { clock } = this.#parts;
+    return async (name, step) => {
+      const startMs = clock.monotonicMs();
+      const elapsedMs = () => Math.round(clock.monotonicMs() - startMs);
       try {
-        stages.push(passed(name, await task(), elapsedMs()));
+        const result = await step();
+        stages.push(passed(name, isNotes(result) ? result : [], elapsedMs()));
+        return result;
       } catch (error) {
-        failure = error;
         stages.push(failed(name, error, elapsedMs()));
+        throw error;
       }
     };
+  }
 
-    let credentials: Readonly<Record<string, string>> = {};
-    await stage('secrets', async () => {
-      credentials = await unsealCredentials(connector, this.#parts);
-      return [];
-    });
-    await stage('configuration', async () => {
-      if (!isDriverKind(connector.connectorType)) return [];
+  async #runStages(
+    stage: OpenContext['stage'],
+    expected: string[],
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const connector = this.#connector;
+    const credentials = await stage('secrets', () => unsealCredentials(connector, this.#parts));
+    const driver = await stage('configuration', async () => {
+      if (!isDriverKind(connector.connectorType)) return undefined;
       const loaded = await this.#parts.catalog.load(connector.connectorType, connector.provider);
       driverOptions(loaded, connector.config, credentials);
-      return [];
+      return loaded.driver;
     });
+    if (driver?.remote) {
+      expected.splice(expected.indexOf('backend'), 1, ...REMOTE_STAGES[driver.kind]);
+      return this.#backend.probe(signal, stage);
+    }
     // Not idempotent to the policies, so that a check is one attempt and answers soon.
     await stage('backend', () =>
-      this.#run({ operation: 'connector.test', idempotent: false, signal }, (client, call) =>
+      this.#backend.run({ operation: 'connector.test', idempotent: false, signal }, (client, call) =>
         client.check(call.signal),
       ),
     );
-    this.#conclude(failure);
-    return { ok: failure === undefined, stages };
   }
 
   #conclude(failure: unknown): void {
@@ -89,6 +130,11 @@ export class HealthCheck {
     if (this.#failedInARow >= FAILURES_UNTIL_ERROR && connector.status !== 'error')
       connector.recordError(failure);
   }
+}
+
+function isNotes(value: unknown): value is readonly Note[] {
+  const isNote = (one: unknown) => typeof one === 'object' && one !== null && 'level' in one;
+  return Array.isArray(value) && value.every(isNote);
 }
 
 function passed(name: string, notes: readonly Note[], ms: number): HealthStage {

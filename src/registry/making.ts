@@ -22,7 +22,7 @@ import { isDriverKind, KINDS, newConnector, settingsOf } from './spec.ts';
 export type MakeOptions = {
   readonly tenantId: string;
   readonly connectorId?: string | undefined;
-  /** Whether the caller may set references and options that are for administrators. */
+  /** Whether the caller may set references, options that are for administrators, and private addresses. */
   readonly admin: boolean;
 };
 
@@ -57,6 +57,7 @@ export async function prepareConnector(
     settings: settingsOf(connectorType, spec),
     capabilities: KINDS[connectorType].capabilities,
     metadata: spec.metadata,
+    trusted: options.admin,
     version: 1,
     createdAt: now,
     updatedAt: now,
@@ -75,20 +76,29 @@ export async function prepareConfig(
   readonly config: ConnectorConfig;
   readonly secrets: readonly SealedSecret[];
   readonly ready: boolean;
+  readonly trusted: boolean;
 }> {
+  const trusted = admin || (record.trusted && leadsTo(changed) === leadsTo(record.config));
   if (!isDriverKind(record.connectorType)) {
     const kept = await parts.store.getSecrets(record.tenantId, record.connectorId);
     return {
       config: masked(changed),
       secrets: sealCredentials(changed.credentials, record, parts, kept),
       ready: true,
+      trusted,
     };
   }
   const loaded = await parts.catalog.load(record.connectorType, record.provider);
   const config = sortSecrets(changed, loaded, { admin });
   const kept = await parts.store.getSecrets(record.tenantId, record.connectorId);
   const secrets = sealCredentials(config.credentials, record, parts, kept);
-  return { config: masked(config), secrets, ready: await isReady(loaded, config, secrets, record, parts) };
+  const ready = await isReady(loaded, config, secrets, record, parts);
+  return { config: masked(config), secrets, ready, trusted };
+}
+
+/** What says where a connector leads: once somebody else changed it, an administrator's trust is gone. */
+function leadsTo({ endpoint, options }: ConnectorConfig): string {
+  return JSON.stringify([endpoint ?? null, options]);
 }
 
 /** The configuration as it is stored and shown: every credential's name, no value. */

@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import { type Clock, systemClock } from '../contract/clock.ts';
 import type { Log } from '../contract/driver.ts';
 import { drivers } from '../drivers.generated.ts';
+import { egressPolicy } from '../egress/addresses.ts';
+import { network } from '../egress/network.ts';
 import { memoryCounters } from '../policies/rate-limit.ts';
 import { cipher } from '../secrets/cipher.ts';
 import { type KeyRing, keyRing, openKeyRing } from '../secrets/key-ring.ts';
@@ -15,6 +17,17 @@ import { silentLog } from './log.ts';
 import { OpenClients } from './open-clients.ts';
 import type { Emit, Parts } from './parts.ts';
 
+/**
+ * Which addresses the connectors of tenants may reach. Those that an administrator made reach private networks as well;
+ * the metadata services of clouds are reached through `allowCidrs` alone.
+ */
+export type EgressOptions = {
+  /** Private networks, loopback and link-local, for all. */
+  readonly allowPrivate?: boolean;
+  /** Ranges such as `10.20.0.0/16`, for all. */
+  readonly allowCidrs?: readonly string[];
+};
+
 /** How a registry is opened; nothing is required. */
 export type RegistryOptions = {
   /** Where everything is kept. Absent: in memory and a temporary folder, gone when the registry is closed. */
@@ -25,6 +38,8 @@ export type RegistryOptions = {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Where messages go; nowhere by default. */
   readonly log?: Log;
+  /** The addresses that connectors of tenants may reach besides public ones; none by default. */
+  readonly egress?: EgressOptions;
   readonly clock?: Clock;
   /** In 0 to 1, for the jitter of delays. */
   readonly random?: () => number;
@@ -53,7 +68,10 @@ const MASTER_KEY_FACT = 'master_key_id';
 
 /** @throws ConnectorError as `ConnectorRegistry.open` says. */
 export async function assemble(options: RegistryOptions, emit: Emit): Promise<Assembly> {
-  const { clock = systemClock, log = silentLog, env = process.env, graceMs = 10_000 } = options;
+  const { clock = systemClock, log = silentLog, env = process.env, graceMs = 10_000, egress = {} } = options;
+  const { allowPrivate = false, allowCidrs = [] } = egress;
+  const guarded = network(egressPolicy({ allowPrivate, allowCidrs }));
+  const trusting = network(egressPolicy({ allowPrivate: true, allowCidrs }));
   // Loaded here: the query builder and the engine are most of what importing the package would cost.
   const [{ openDataDir }, { SqlStore }] = await Promise.all([
     import('../store/data-dir.ts'),
@@ -81,11 +99,12 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
         activity: new ActivityWriter(store, clock, log),
         folders,
         counters: memoryCounters(),
+        network: (trusted) => (trusted ? trusting : guarded),
         clock,
         random: options.random ?? Math.random,
         log,
         env,
-        emit: guarded(emit, log),
+        emit: unfailing(emit, log),
       };
       return {
         parts,
@@ -127,7 +146,7 @@ async function checkRing(ring: KeyRing, store: Store): Promise<void> {
 }
 
 /** A listener that throws must not fail the call that it listens to. */
-function guarded(emit: Emit, log: Log): Emit {
+function unfailing(emit: Emit, log: Log): Emit {
   return (name, event) => {
     try {
       emit(name, event);

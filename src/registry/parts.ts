@@ -2,6 +2,7 @@ import type { BaseConnector } from '../connectors/base.ts';
 import type { ConnectorStatus } from '../connectors/kinds.ts';
 import type { Clock } from '../contract/clock.ts';
 import type { Log, Progress } from '../contract/driver.ts';
+import type { Network } from '../contract/network.ts';
 import type { RateLimitCounters } from '../policies/rate-limit.ts';
 import type { Cipher } from '../secrets/cipher.ts';
 import type { Store } from '../store/store.ts';
@@ -36,6 +37,8 @@ export type Parts = {
   readonly activity: ActivityWriter;
   readonly folders: Folders;
   readonly counters: RateLimitCounters;
+  /** What a connector may reach: private addresses, too, where an administrator made it. */
+  readonly network: (trusted: boolean) => Network;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;

@@ -212,6 +212,7 @@ export class ConnectorRegistry implements AsyncDisposable {
       name: patch.name ?? before.name,
       config: prepared?.config ?? before.config,
       metadata: patch.metadata ?? before.metadata,
+      trusted: prepared?.trusted ?? before.trusted,
       version: before.version + 1,
       updatedAt: new Date(this.#parts.clock.now()),
     };

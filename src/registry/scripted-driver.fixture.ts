@@ -4,7 +4,13 @@ import { adminOnly, secret } from '../contract/options.ts';
 import type { OpenContext } from '../contract/driver.ts';
 
 /** A vector driver whose client does what a test says, and which remembers what it was opened with. */
-export function scriptedDriver(script: { open?: () => Promise<void>; client?: Partial<VectorClient> } = {}) {
+export function scriptedDriver(
+  script: {
+    open?: (context: OpenContext) => Promise<void>;
+    client?: Partial<VectorClient>;
+    remote?: true;
+  } = {},
+) {
   const seen = { opened: [] as { options: unknown; context: OpenContext }[], closed: 0 };
   const client: VectorClient = {
     upsert: async () => [],
@@ -38,9 +44,10 @@ export function scriptedDriver(script: { open?: () => Promise<void>; client?: Pa
       visibleAfterMs: 0,
       limits: { dimension: 8, upsertBatch: 10, topK: 10 },
     },
+    ...(script.remote && { remote: script.remote }),
     async open(options, context) {
       seen.opened.push({ options, context });
-      await script.open?.();
+      await script.open?.(context);
       return { ...client, ...script.client };
     },
   });

@@ -3,7 +3,7 @@ import type { BaseConnector, CallOptions, ConnectorHost, HealthReport } from '..
 import type { ConnectorStatus } from '../connectors/kinds.ts';
 import type { ClientSession, SessionCall } from '../connectors/session.ts';
 import type { VectorOpenContext } from '../connectors/vector/driver.ts';
-import type { Client } from '../contract/driver.ts';
+import type { Client, OpenContext } from '../contract/driver.ts';
 import type { ErrorCode } from '../errors/codes.ts';
 import { ConnectorError, isConnectorError } from '../errors/error.ts';
 import { NEVER, type Call, type Policy, type Run } from '../policies/pipeline.ts';
@@ -25,6 +25,9 @@ const COUNTED: ReadonlySet<ErrorCode> = new Set([
   'egress_denied',
   'internal',
 ]);
+
+/** The part of a call's time limit that opening may take: it must fail before its callers give up, to be counted once. */
+const OPENING_SHARE = 0.95;
 
 /**
  * Failures to open that are counted already, however many callers waited for the same attempt. One set for all sessions:
@@ -100,7 +103,10 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
 
   async check(options: CallOptions): Promise<HealthReport> {
     if (this.#removed) throw notFound(this.connector.connectorId);
-    this.#health ??= new HealthCheck(this.connector, this.#parts, (call, run) => this.run(call, run));
+    this.#health ??= new HealthCheck(this.connector, this.#parts, {
+      run: (call, run) => this.run(call, run),
+      probe: (signal, stage) => this.#probe(signal, stage),
+    });
     return this.#health.run(options);
   }
 
@@ -151,12 +157,41 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
     }
   }
 
-  async #open(): Promise<C> {
+  /** Opens a client of its own, through the policies and stage by stage, asks it for its capabilities, and closes it. */
+  async #probe(signal: AbortSignal | undefined, recorded: OpenContext['stage']): Promise<void> {
+    // What is recorded is shown, so it is the failure as callers see it.
+    const stage: OpenContext['stage'] = (name, step) =>
+      recorded(name, async () => {
+        try {
+          return await step();
+        } catch (error) {
+          throw this.#named(error, 'connector.test');
+        }
+      });
+    const probe = this.policy(async (call: Call) => {
+      const client = await this.#open(stage);
+      try {
+        await stage('capabilities', () => client.check(call.signal));
+      } finally {
+        await client.close();
+      }
+    });
+    // One attempt, so that a check answers soon.
+    const once = { operation: 'connector.test', idempotent: false, attempt: 1, progress: () => {} };
+    await probe({ ...once, signal: signal ?? NEVER });
+  }
+
+  async #open(stage: OpenContext['stage'] = (_name, step) => step()): Promise<C> {
     const connector = this.connector;
     const { clock, folders } = this.#parts;
     const { tenantId, connectorId, connectorType, record } = connector;
     const ending = new AbortController();
-    const cancelTimer = clock.after(record.config.timeoutSeconds * 1_000, () => ending.abort());
+    const limitMs = Math.ceil(record.config.timeoutSeconds * 1_000 * OPENING_SHARE);
+    const cancelTimer = clock.after(limitMs, () =>
+      ending.abort(
+        new ConnectorError('timeout', `no connection within ${limitMs} ms`, { details: { limitMs } }),
+      ),
+    );
     try {
       if (!isDriverKind(connectorType))
         throw new ConnectorError('internal', `no driver opens a ${connectorType} connector`);
@@ -172,6 +207,8 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
         clock,
         log: scopedLog(this.#parts.log, { tenantId, connectorId, provider: connector.provider }),
         signal: ending.signal,
+        network: this.#parts.network(record.trusted),
+        stage,
         progress: (progress) => this.#parts.emit('progress', { tenantId, connectorId, progress }),
         // Absent settings are the settings of another kind, whose driver does not read them.
         dimension: Number(record.settings['vector_dimension'] ?? 0),
@@ -198,10 +235,15 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
     if (failure.code === 'auth_failed') {
       this.#rejected = failure;
       if (!RECORDED.has(failure)) this.connector.recordError(failure);
-    } else if (COUNTED.has(failure.code) && !RECORDED.has(failure)) {
+    } else if (this.#isCounted(failure.code) && !RECORDED.has(failure)) {
       this.connector.recordFailure(failure);
     }
     return failure;
+  }
+
+  #isCounted(code: ErrorCode): boolean {
+    // An operation on vectors names nothing that could be missing but the collection itself.
+    return COUNTED.has(code) || (code === 'not_found' && this.connector.connectorType === 'vector');
   }
 
   #named(error: unknown, operation: string): ConnectorError {

@@ -18,6 +18,8 @@ type RecordJson = {
   readonly settings: Readonly<Record<string, unknown>>;
   readonly capabilities: readonly ConnectorCapability[];
   readonly metadata: Readonly<Record<string, unknown>>;
+  /** Absent in rows that were written before it existed. */
+  readonly trusted?: boolean;
   readonly createdAt: number;
   readonly updatedAt: number;
 };
@@ -37,6 +39,7 @@ export function recordColumns(record: ConnectorRecord) {
     settings: record.settings,
     capabilities: record.capabilities,
     metadata: record.metadata,
+    ...(record.trusted && { trusted: true }),
     createdAt: record.createdAt.getTime(),
     updatedAt: record.updatedAt.getTime(),
   } satisfies RecordJson);
@@ -97,6 +100,7 @@ export function storedConnector(row: ConnectorRow): StoredConnector {
       settings: record.settings,
       capabilities: record.capabilities,
       metadata: record.metadata,
+      trusted: record.trusted ?? false,
       version,
       createdAt: new Date(record.createdAt),
       updatedAt: new Date(record.updatedAt),

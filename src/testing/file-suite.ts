@@ -96,6 +96,7 @@ export function recordOf(basePath: string): ConnectorRecord {
     settings: { base_path: basePath },
     capabilities: ['read', 'write', 'stream'],
     metadata: {},
+    trusted: false,
     version: 1,
     createdAt: new Date(0),
     updatedAt: new Date(0),

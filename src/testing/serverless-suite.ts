@@ -66,6 +66,7 @@ function connectorOn(
       settings: {},
       capabilities: [],
       metadata: {},
+      trusted: false,
       version: 1,
       createdAt: at,
       updatedAt: at,

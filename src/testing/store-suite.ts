@@ -51,6 +51,7 @@ function newConnector({
       settings: { vector_dimension: 3 },
       capabilities: ['read', 'vector_search'],
       metadata: {},
+      trusted: false,
       version: 1,
       createdAt: CREATED,
       updatedAt: CREATED,

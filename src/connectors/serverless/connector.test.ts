@@ -69,6 +69,7 @@ function connector(body: Body, { deploy = false, log = memoryLog().log, now = sy
     settings: { result_ttl_seconds: 60 },
     capabilities: [],
     metadata: {},
+    trusted: false,
     version: 1,
     createdAt: at,
     updatedAt: at,
