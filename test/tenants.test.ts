@@ -22,6 +22,7 @@ const CASES: Readonly<
   'vector.delete': { kind: 'vector', asking: { body: { all: true } } },
   'vector.fetch': { kind: 'vector', asking: { body: { ids: ['secret'] } } },
   'vector.count': { kind: 'vector' },
+  'vector.list': { kind: 'vector' },
   'file.list': { kind: 'file' },
   'file.read': { kind: 'file', rest: 'kept.txt' },
   'file.stat': { kind: 'file', rest: 'kept.txt' },
