@@ -95,7 +95,7 @@ function bodyType({ request }: Operation, body: unknown): Record<string, string>
 
 async function problem(response: Response): Promise<ConnectorError> {
   const body: unknown = await response.json().catch(() => ({}));
-  const { code, detail, issues, retry_after_ms } = isRecord(body) ? body : {};
+  const { code, detail, issues, retry_after_ms, details } = isRecord(body) ? body : {};
   const known =
     typeof code === 'string' && Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : 'backend_error';
   return new ConnectorError(
@@ -104,7 +104,7 @@ async function problem(response: Response): Promise<ConnectorError> {
       ? detail
       : `the server answered ${response.status}, and not as this version expects`,
     {
-      details: { status: response.status },
+      details: { ...(isRecord(details) && details), status: response.status },
       // The server is one of ours, or its answer had no code that we know.
       ...(Array.isArray(issues) && { issues: issues as readonly FieldIssue[] }),
       ...(typeof retry_after_ms === 'number' && { retryAfterMs: retry_after_ms }),

@@ -1,6 +1,6 @@
 import { Presets, SingleBar } from 'cli-progress';
 import { say } from './print.ts';
-import type { Terminal } from './terminal.ts';
+import { oneLine, type Terminal } from './terminal.ts';
 
 /** Runs work that counts its steps: a bar on a terminal, nothing but its end elsewhere. */
 export async function withProgress<T>(
@@ -23,6 +23,56 @@ export async function withProgress<T>(
   bar.start(total, 0);
   try {
     return await work((steps = 1) => bar.increment(steps));
+  } finally {
+    bar.stop();
+  }
+}
+
+/** A number as people read it: `40,001`. */
+export function count(number: number): string {
+  return number.toLocaleString('en-US');
+}
+
+/** How far work over records is. */
+export type RecordProgress = {
+  /** Out of the total, in whatever that counts. */
+  readonly position: number;
+  readonly records: number;
+};
+
+/**
+ * Runs work over many records: on a terminal a bar with how many are done and how many a second, nothing elsewhere.
+ *
+ * @param total what `position` ends at; 0 where that is not known.
+ * @param from where an earlier run stopped.
+ */
+export async function withRecordProgress<T>(
+  terminal: Terminal,
+  { label, total, from }: { readonly label: string; readonly total: number; readonly from: RecordProgress },
+  work: (show: (progress: RecordProgress) => void) => Promise<T>,
+): Promise<T> {
+  if (!terminal.isTty) return work(() => {});
+  const share = total > 0 ? '{bar} {percentage}%  ' : '';
+  const bar = new SingleBar(
+    {
+      format: `  ${oneLine(label)} ${share}{records} records  {rate}/s`,
+      stream: terminal.stderr,
+      clearOnComplete: true,
+      hideCursor: true,
+      gracefulExit: false,
+      barsize: 30,
+    },
+    Presets.shades_classic,
+  );
+  const start = performance.now();
+  const shown = ({ records }: RecordProgress) => {
+    const seconds = (performance.now() - start) / 1_000;
+    const rate = seconds > 0.2 ? count(Math.round((records - from.records) / seconds)) : '-';
+    return { records: count(records), rate };
+  };
+  bar.start(total, from.position, shown(from));
+  try {
+    return await work((progress) => bar.update(Math.min(progress.position, total), shown(progress)));
   } finally {
     bar.stop();
   }

@@ -14,6 +14,18 @@ export const settings = z.object({
     .describe('A running server that commands go to, instead of opening the data directory.'),
   CONNECTORS_API_KEY: z.string().min(1).optional().describe('The API key that commands send to that server.'),
   CONNECTORS_TENANT: z.string().min(1).optional().describe('The tenant that commands are about.'),
+  CONNECTORS_STATE_DIR: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      'Where commands keep how far they were when they were interrupted; connectors in XDG_STATE_HOME unless told.',
+    ),
+  XDG_STATE_HOME: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('The folder for state of the user; ~/.local/state unless told.'),
   CONNECTORS_LOG_LEVEL: z
     .enum(['debug', 'info', 'warn', 'error', 'silent'])
     .default('info')

@@ -151,6 +151,11 @@ function parsed(text: string, line: number): VectorRecord {
 
 type Standing = { readonly upserted: number; readonly next_line: number };
 
+/** What a failure of {@link importRecords} says, without what stands. */
+export function withoutStanding(message: string): string {
+  return message.replace(/; \d+ records were upserted, go on at line \d+$/, '');
+}
+
 /** The failure of a batch, its records named by their lines, with what stands and where to go on. */
 function interrupted(error: unknown, batch: readonly Line[], standing: Standing): ConnectorError {
   const failure = asConnectorError(error);

@@ -1,19 +1,17 @@
 import { type Command, Option } from 'commander';
-import { createReadStream } from 'node:fs';
 import { buffer } from 'node:stream/consumers';
 import { z } from 'zod';
 import { ConnectorError } from '../../errors/error.ts';
 import { fileRead } from '../../operations/file.ts';
-import { vectorCount, vectorImport, vectorSearch } from '../../operations/vector.ts';
+import { vectorCount, vectorSearch } from '../../operations/vector.ts';
 import { FeatureHashing } from '../../tour/feature-hashing.ts';
 import { type CommandSession, type ConnectorAnswer, inSession } from '../command-session.ts';
 import { json, jsonObject, number } from '../flag-values.ts';
 import { example } from '../help.ts';
 import { readable, wrapped } from '../print.ts';
-import { withByteProgress } from '../progress.ts';
 import type { Settings } from '../settings.ts';
 import type { Terminal } from '../terminal.ts';
-import { localSize } from './files.ts';
+import { addVectorImport } from './vector-import.ts';
 
 type SearchFlags = {
   readonly vector?: unknown;
@@ -69,32 +67,7 @@ export function addVectorCommands(program: Command, terminal: Terminal, settings
     .summary('write and count vectors')
     .description('Write and count vectors.');
 
-  vectors
-    .command('upsert <connector> <file>')
-    .summary('write vectors from NDJSON')
-    .description(
-      'Write vectors from a file of NDJSON, or stdin for `-`: one {"id", "values", "metadata", "text"} a line.',
-    )
-    .addHelpText(
-      'after',
-      example(
-        'connectors vectors upsert prices prices.ndjson',
-        'zcat all.gz | connectors vectors upsert prices -',
-      ),
-    )
-    .action(
-      inSession(terminal, settings, async (session, reference: string, file: string) => {
-        const connector = await session.find(reference);
-        const totalBytes = await localSize(file);
-        const source = file === '-' ? terminal.stdin : createReadStream(file);
-        const content = withByteProgress(terminal, { label: file, totalBytes }, source);
-        const answer = await session.run(vectorImport, {}, { connector, content });
-        await session.answer(answer, () => `${answer.upserted} written, ${answer.failed} refused`);
-        const [first] = answer.errors;
-        if (first)
-          throw new ConnectorError(first.code, `record ${first.index} (${first.id}): ${first.message}`);
-      }),
-    );
+  addVectorImport(vectors, terminal, settings);
 
   vectors
     .command('count <connector>')
