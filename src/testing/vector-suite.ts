@@ -8,9 +8,30 @@ import type {
   VectorCapabilities,
   VectorClient,
   VectorOpenContext,
+  VectorRecord,
 } from '../connectors/vector/driver.ts';
 import { NEVER, type Policy } from '../policies/pipeline.ts';
 import { openContext } from './open-context.ts';
+
+/** What the parts of the suite share. */
+export type VectorProof = {
+  readonly capabilities: VectorCapabilities;
+  /** The metric of tests that are about something else: the first that is declared. */
+  readonly metric: DistanceMetric;
+  /** A context for a collection that does not exist yet. */
+  context(dimension?: number, metric?: DistanceMetric): VectorOpenContext;
+  /** Opens the collection of a context; the suite closes it. */
+  start(context: VectorOpenContext): Promise<VectorClient>;
+  /** A connector on an open collection of its own, of 3 dimensions unless told. */
+  collection(dimension?: number, metric?: DistanceMetric): Promise<VectorConnector>;
+};
+
+/** Makes the collection hold these records and no others. */
+export async function fill(connector: VectorConnector, records: readonly VectorRecord[]): Promise<void> {
+  await connector.deleteVectors({ all: true });
+  const { failed, errors } = await connector.upsertVectors(records);
+  if (failed > 0) throw new Error(`${failed} records were refused, the first: ${errors[0]?.message}`);
+}
 
 /** A connector on a client that is already open, with no policies unless told. */
 export function vectorConnector(
