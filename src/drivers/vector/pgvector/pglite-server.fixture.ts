@@ -20,7 +20,10 @@ const server = createServer((socket) => {
   const handler = new PGLiteSocketHandler({ queryQueue: queue as never, closeOnDetach: true });
   void handler.attach(socket);
 });
-server.listen(0, '127.0.0.1', () => parentPort?.postMessage((server.address() as AddressInfo).port));
+server.listen(0, '127.0.0.1', () => {
+  const { port } = server.address() as AddressInfo; // a TCP server's address is never a pipe's name
+  parentPort?.postMessage(port, []);
+});
 parentPort?.once('message', () => process.exit(0));
 
 type Work = { readonly owner: number; readonly run: () => Promise<void> };

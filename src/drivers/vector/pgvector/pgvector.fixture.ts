@@ -36,7 +36,7 @@ export async function startPostgres(): Promise<Postgres> {
     async close() {
       await client.end();
       const ended = new Promise((resolve) => worker.once('exit', resolve));
-      worker.postMessage('close');
+      worker.postMessage('close', []);
       await ended;
     },
   };
