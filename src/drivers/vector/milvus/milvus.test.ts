@@ -1,0 +1,32 @@
+import { afterAll, beforeAll } from 'vitest';
+import { testVectorDriver } from '../../../testing/vector.ts';
+import driver from './index.ts';
+import { startMilvus, type MilvusDouble } from './milvus.fixture.ts';
+
+const { CONNECTORS_TEST_MILVUS_URL: live, CONNECTORS_TEST_MILVUS_TOKEN: token } = process.env;
+
+let server: MilvusDouble | undefined;
+const collections = new Set<string>();
+beforeAll(async () => {
+  if (live !== undefined) return;
+  process.stdout.write('milvus: by wire alone, because CONNECTORS_TEST_MILVUS_URL names no server\n');
+  server = await startMilvus();
+});
+afterAll(async () => {
+  await server?.close();
+  if (live === undefined) return;
+  const { MilvusClient } = await import('@zilliz/milvus2-sdk-node');
+  const sdk = new MilvusClient({ address: live, ...(token !== undefined && { token }), logLevel: 'error' });
+  for (const name of collections) await sdk.dropCollection({ collection_name: name });
+  await sdk.closeConnection();
+});
+
+testVectorDriver({
+  driver,
+  open(context) {
+    const collection = `conformance_${context.connectorId.replaceAll('-', '')}`;
+    collections.add(collection);
+    const options = { endpoint: live ?? server?.url, collection, ...(token !== undefined && { token }) };
+    return driver.open(driver.options.parse(options), context);
+  },
+});
