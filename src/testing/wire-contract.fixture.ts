@@ -94,6 +94,8 @@ function takenApart(text: string): ReadonlyMap<string, string> {
     .replaceAll(/components\["schemas"\]\["(\w+)"\]/g, '$1')
     // How openapi-typescript 6 reads `nullable` beside a reference. Left so, any object at all would pass there.
     .replaceAll('(Record<string, unknown> | null)', 'null')
+    // An answer without a body makes the operation one that cannot be.
+    .replaceAll(/^ *"?\w+"?: never;$/gm, '')
     // A schema may be called Record, too, and would be taken for it.
     .replaceAll(/\bRecord<string, (unknown|never)>/g, '{ [key: string]: $1 }');
   return new Map([
