@@ -11,17 +11,18 @@ import { operations } from '../src/operations/index.ts';
 import type { AnyDriver } from '../src/registry/catalog.ts';
 import { openApiDocument } from '../src/server/openapi.ts';
 import { capabilitiesPage, driverPage, errorsPage, loadersModule } from './generate/pages.ts';
+import { parseSeen, type SeenDriver } from './generate/seen.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 const peerRanges: Readonly<Record<string, string>> = manifest.peerDependencies;
 const names = driverNames();
-const drivers = await Promise.all(names.map(load));
+const drivers = await Promise.all(names.map(async (name) => withSeen(await load(name))));
 const files = new Map<string, string>([
   ['src/drivers.generated.ts', loadersModule(names)],
   ['docs/errors.md', errorsPage()],
   ['docs/capabilities.md', capabilitiesPage(drivers)],
-  ...drivers.map((driver) => [`docs/drivers/${driver.kind}-${driver.id}.md`, driverPage(driver)] as const),
+  ...drivers.map((one) => [`docs/drivers/${one.driver.kind}-${one.driver.id}.md`, driverPage(one)] as const),
   ['docs/openapi.json', `${JSON.stringify(openApiDocument(operations), null, 2)}\n`],
 ]);
 const left = filesIn('docs/drivers').filter((path) => !files.has(path));
@@ -72,6 +73,13 @@ async function load(name: string): Promise<AnyDriver> {
     }
   }
   return driver;
+}
+
+/** The driver with what its conformance suite saw, where it kept that. */
+function withSeen(driver: AnyDriver): SeenDriver {
+  const path = `src/drivers/${driver.kind}/${driver.id}/seen.json`;
+  const text = readText(path);
+  return { driver, seen: text === undefined ? undefined : parseSeen(text, path) };
 }
 
 function filesIn(folder: string): readonly string[] {

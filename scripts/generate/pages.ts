@@ -1,8 +1,9 @@
 import { z } from 'zod';
 
 import { codeRow, ERROR_CODES, type ErrorCode, type Recovery } from '../../src/errors/codes.ts';
-import type { AnyDriver } from '../../src/registry/catalog.ts';
 import { optionRows } from './options.ts';
+import { seenMatrix, seenParagraph, type SeenDriver } from './seen.ts';
+import { table } from './table.ts';
 
 const RETRIED: Readonly<Record<Recovery, string>> = {
   never: 'no',
@@ -41,7 +42,8 @@ ${table(['Code', 'HTTP status', 'Retried', 'Counts as sick', 'Meaning'], rows)}`
 }
 
 /** What each driver can do, side by side for each kind. */
-export function capabilitiesPage(drivers: readonly AnyDriver[]): string {
+export function capabilitiesPage(seenDrivers: readonly SeenDriver[]): string {
+  const drivers = seenDrivers.map(({ driver }) => driver);
   const kinds = [...new Set(drivers.map(({ kind }) => kind))];
   const parts = kinds.map((kind) => {
     const those = drivers.filter((driver) => driver.kind === kind);
@@ -49,7 +51,9 @@ export function capabilitiesPage(drivers: readonly AnyDriver[]): string {
     const names = [...new Set(facts.flatMap((fact) => [...fact.keys()]))];
     const head = ['Capability or limit', ...those.map(({ id }) => `[${id}](drivers/${kind}-${id}.md)`)];
     const rows = names.map((name) => [`\`${name}\``, ...facts.map((fact) => fact.get(name) ?? '')]);
-    return `## ${kind}\n\n${table(head, rows)}`;
+    const matrix =
+      kind === 'vector' ? `\n${seenMatrix(seenDrivers.filter(({ driver }) => driver.kind === kind))}` : '';
+    return `## ${kind}\n\n${table(head, rows)}${matrix}`;
   });
   return `# Capabilities
 
@@ -62,7 +66,8 @@ ${parts.join('\n')}`;
 }
 
 /** All that a person who configures a connector has to know about its driver. */
-export function driverPage(driver: AnyDriver): string {
+export function driverPage(seenDriver: SeenDriver): string {
+  const { driver } = seenDriver;
   const schema = z.toJSONSchema(driver.options, { io: 'input', unrepresentable: 'any' });
   const options = optionRows(schema);
   const peers = Object.entries(driver.peers ?? {});
@@ -85,7 +90,7 @@ ${
   peers.length === 0
     ? 'None.\n'
     : peers.map(([name, range]) => `- \`npm install ${name}@${range}\`\n`).join('')
-}`;
+}${driver.kind === 'vector' ? `\n## How it was tested\n\n${seenParagraph(seenDriver)}` : ''}`;
 }
 
 /** The leaves of a driver's capabilities by dotted name. */
@@ -104,10 +109,4 @@ function shown(value: unknown): string {
   if (typeof value === 'boolean') return value ? 'yes' : 'no';
   if (typeof value === 'number') return value.toLocaleString('en-US');
   return String(value);
-}
-
-function table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
-  const line = (cells: readonly (string | number)[]) =>
-    `| ${cells.map((cell) => String(cell).replaceAll('|', '\\|').replaceAll('\n', ' ')).join(' | ')} |\n`;
-  return `${line(head)}${line(head.map(() => '---'))}${rows.map(line).join('')}`;
 }
