@@ -52,7 +52,7 @@ export function testRecords({ capabilities, collection }: VectorProof): void {
     });
 
     it('keep every id apart from every other', async () => {
-      const records = IDS.map((id, i) => ({ id, values: [1, i, -i] }));
+      const records = IDS.map((id, i) => ({ id, values: [1, i, 1 - i] }));
       expect(await connector.upsertVectors(records)).toEqual({ upserted: IDS.length, failed: 0, errors: [] });
       expect(await connector.fetchVectors(IDS)).toEqual(records);
       const found = await connector.search([1, 1, 1], { topK: IDS.length });
