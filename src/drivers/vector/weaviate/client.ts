@@ -268,7 +268,7 @@ function refusal(
 }
 
 function withIds(ids: readonly string[]): wire.Where {
-  return { op: 'containsAny', property: wire.ID_PROPERTY, values: ids.map(uuidOf) };
+  return { op: 'containsAny', property: wire.ID_PROPERTY, values: ids.map((id) => uuidOf(id)) };
 }
 
 function chunks<T>(items: readonly T[], size: number): readonly (readonly T[])[] {

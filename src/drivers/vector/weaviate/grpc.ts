@@ -42,7 +42,9 @@ export function grpcChannel(
 ): GrpcChannel {
   const authority = `${target.host.includes(':') ? `[${target.host}]` : target.host}:${target.port}`;
   const scheme = target.tls ? 'https' : 'http';
+  /** The one that new calls go to. */
   let session: ClientHttp2Session | undefined;
+  const sessions = new Set<ClientHttp2Session>();
 
   const connected = (): ClientHttp2Session => {
     if (session && !session.closed && !session.destroyed) return session;
@@ -56,8 +58,15 @@ export function grpcChannel(
     // Each stream fails with the same error, and that is where it is told.
     made.on('error', drop);
     made.once('goaway', drop);
-    made.once('close', drop);
-    made.once('connect', () => made.setLocalWindowSize(WINDOW_BYTES));
+    made.once('close', () => {
+      drop();
+      sessions.delete(made);
+    });
+    made.once('connect', () => {
+      // Node tells of the connection even where the session was destroyed meanwhile.
+      if (!made.destroyed) made.setLocalWindowSize(WINDOW_BYTES);
+    });
+    sessions.add(made);
     session = made;
     return made;
   };
@@ -65,8 +74,9 @@ export function grpcChannel(
   return {
     call: async (path, request, signal) => {
       if (signal.aborted) throw networkFailure(signal.reason, signal);
+      const used = connected();
       try {
-        const stream = connected().request({
+        const stream = used.request({
           ':method': 'POST',
           ':scheme': scheme,
           ':path': path,
@@ -77,11 +87,18 @@ export function grpcChannel(
         const { headers: answer, body } = await exchanged(stream, framed(request), signal);
         return checked(answer, body, clock);
       } catch (error) {
-        throw interrupted(error, signal);
+        const known = interrupted(error, signal);
+        // Where nothing answers in time the connection may be dead without anybody having said so: later calls get
+        // another one, and those on this one may end.
+        if (known.code === 'timeout') {
+          if (session === used) session = undefined;
+          used.close();
+        }
+        throw known;
       }
     },
     close() {
-      session?.destroy();
+      for (const one of sessions) one.destroy();
       session = undefined;
     },
   };

@@ -12,11 +12,11 @@ import type { Found, NewObject } from './messages.ts';
 import { packed, unpacked } from './protobuf.ts';
 
 /** Ours, made once: it never changes, or every stored id would. */
-const NAMESPACE = Buffer.from('0b9f9df3b1fa4d6c9a4a6f1d2f4c7e58', 'hex');
+const NAMESPACE = '0b9f9df3b1fa4d6c9a4a6f1d2f4c7e58';
 
 /** Weaviate's ids are UUIDs: that of an id of ours is version 5 by https://www.rfc-editor.org/rfc/rfc9562#section-5.5. */
-export function uuidOf(id: string): string {
-  const digest = createHash('sha1').update(NAMESPACE).update(id, 'utf8').digest();
+export function uuidOf(id: string, namespace = NAMESPACE): string {
+  const digest = createHash('sha1').update(namespace, 'hex').update(id, 'utf8').digest();
   digest[6] = ((digest[6] ?? 0) & 0x0f) | 0x50;
   digest[8] = ((digest[8] ?? 0) & 0x3f) | 0x80;
   return digest.toString('hex', 0, 16).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');

@@ -5,7 +5,10 @@ import type { AddressInfo, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createServer as createGrpcServer, ServerError, Status, type CallContext } from 'nice-grpc';
-import { HealthDefinition } from '../../../../node_modules/weaviate-client/dist/node/esm/proto/google/health/v1/health.js';
+import {
+  HealthCheckResponse_ServingStatus,
+  HealthDefinition,
+} from '../../../../node_modules/weaviate-client/dist/node/esm/proto/google/health/v1/health.js';
 import type { BatchObject } from '../../../../node_modules/weaviate-client/dist/node/esm/proto/v1/batch.js';
 import type {
   SearchRequest,
@@ -78,7 +81,7 @@ export async function weaviateDouble(options: DoubleOptions = {}): Promise<Weavi
 
   const grpc = createGrpcServer({ 'grpc.max_receive_message_length': 104_858_000 });
   grpc.add(HealthDefinition, {
-    check: async () => ({ status: 1 }),
+    check: async () => ({ status: HealthCheckResponse_ServingStatus.SERVING }),
     watch: () => {
       throw new ServerError(Status.UNIMPLEMENTED, 'watch');
     },
