@@ -174,14 +174,14 @@ async function allFiles(
 }
 
 /** Writes beside the file and renames, so that an interrupted read leaves what was there. */
-async function replaceWhole(
+export async function replaceWhole(
   file: string,
   content: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
 ): Promise<void> {
   const partial = `${file}.part-${process.pid}`;
   try {
-    await pipeline(content, createWriteStream(partial, { flags: 'wx' }), { signal });
+    await pipeline(content, createWriteStream(partial, { flags: 'wx', flush: true }), { signal });
     await rename(partial, file);
   } catch (error) {
     await rm(partial, { force: true });

@@ -11,6 +11,8 @@ import { example } from '../help.ts';
 import { readable, wrapped } from '../print.ts';
 import type { Settings } from '../settings.ts';
 import type { Terminal } from '../terminal.ts';
+import { addVectorCopy } from './vector-copy.ts';
+import { addVectorExport } from './vector-export.ts';
 import { addVectorImport } from './vector-import.ts';
 
 type SearchFlags = {
@@ -64,10 +66,12 @@ export function addVectorCommands(program: Command, terminal: Terminal, settings
 
   const vectors = program
     .command('vectors')
-    .summary('write and count vectors')
-    .description('Write and count vectors.');
+    .summary('import, export, copy and count vectors')
+    .description('Import, export, copy and count vectors.');
 
   addVectorImport(vectors, terminal, settings);
+  addVectorExport(vectors, terminal, settings);
+  addVectorCopy(vectors, terminal, settings);
 
   vectors
     .command('count <connector>')
