@@ -29,10 +29,14 @@ export function connectionFailure(error: unknown): ConnectorError | undefined {
     const { code, cause, errors } = at as { code?: unknown; cause?: unknown; errors?: unknown };
     if (typeof code === 'string') {
       if (TLS.test(code))
-        return new ConnectorError('unavailable', `the TLS connection was refused (${code}): ${said(at)}`, {
-          cause: error,
-          details: { backend_code: code },
-        });
+        return new ConnectorError(
+          'unavailable',
+          `the TLS connection was refused (${code})${tlsWords(at, code)}`,
+          {
+            cause: error,
+            details: { backend_code: code },
+          },
+        );
       if (TIMED_OUT.has(code))
         return new ConnectorError('timeout', `the backend did not answer in time (${code})`, {
           cause: error,
@@ -56,7 +60,7 @@ export function networkFailure(error: unknown, signal?: AbortSignal): ConnectorE
   if (signal?.aborted) return isConnectorError(signal.reason) ? signal.reason : cancelled(signal);
   return (
     connectionFailure(error) ??
-    new ConnectorError('backend_error', `the backend failed: ${said(error)}`, { cause: error })
+    new ConnectorError('backend_error', `the backend failed: ${said(rootOf(error))}`, { cause: error })
   );
 }
 
@@ -117,6 +121,19 @@ export function grpcFailure(code: number, message: string, cause?: unknown): Con
 export function quoted(text: string): string {
   const line = text.replaceAll(/\s+/g, ' ').trim();
   return line.length > MAX_QUOTED ? `${line.slice(0, MAX_QUOTED - 1)}…` : line;
+}
+
+/** The innermost cause: what clients wrap around it is as little as `fetch failed`. */
+function rootOf(error: unknown): unknown {
+  let at = error;
+  for (let depth = 0; depth < 8 && at instanceof Error && at.cause instanceof Error; depth += 1)
+    at = at.cause;
+  return at;
+}
+
+/** What the check of a certificate says is for people; what OpenSSL's own failures say is its source files. */
+function tlsWords(error: unknown, code: string): string {
+  return /^(?:ERR_SSL_|EPROTO$)/.test(code) ? '' : `: ${said(error)}`;
 }
 
 function said(error: unknown): string {

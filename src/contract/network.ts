@@ -55,7 +55,7 @@ export type Target = {
  */
 export async function reach(context: OpenContext, target: Target): Promise<readonly string[]> {
   const { network, signal } = context;
-  const addresses = await context.stage('address', () => network.resolve(target.host));
+  const addresses = await context.stage('address', () => until(signal, network.resolve(target.host)));
   await context.stage('connect', () => knock(network, target, signal));
   return addresses;
 }
@@ -69,14 +69,24 @@ export function targetOf(url: string, ca?: string): Target {
   return { host, port: Number(port) || (tls ? 443 : 80), ...(tls && { tls: { ca } }) };
 }
 
+/** What `task` answers, or the end of the attempt: a name service may take its time and cannot be told to stop. */
+async function until<T>(signal: AbortSignal, task: Promise<T>): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const onAbort = () => reject(networkFailure(signal.reason, signal));
+  if (signal.aborted) onAbort();
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([task, promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
 /** Connects, with TLS where the target has it, and hangs up. */
 async function knock(network: Network, { host, port, tls }: Target, signal: AbortSignal): Promise<void> {
   const socket = network.connect({ host, port });
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const onAbort = () => reject(networkFailure(signal.reason, signal));
   const fail = (error: unknown) => reject(networkFailure(error, signal));
-  if (signal.aborted) onAbort();
-  signal.addEventListener('abort', onAbort, { once: true });
   socket.once('error', fail);
   if (tls) {
     const ca = tls.ca === undefined ? {} : { ca: tls.ca };
@@ -88,9 +98,8 @@ async function knock(network: Network, { host, port, tls }: Target, signal: Abor
     );
   } else socket.once('connect', () => resolve());
   try {
-    await promise;
+    await until(signal, promise);
   } finally {
-    signal.removeEventListener('abort', onAbort);
     socket.destroy();
   }
 }

@@ -1,19 +1,34 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { lookup as systemLookup } from 'node:dns';
-import { isIP } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
 import type * as Undici from 'undici';
 import type { Agent, RequestInit } from 'undici';
-import { connectionFailure } from '../contract/backend-error.ts';
 import type { Fetcher, FetcherOptions, Network } from '../contract/network.ts';
-import { ConnectorError } from '../errors/error.ts';
+import { ConnectorError, isConnectorError } from '../errors/error.ts';
 import type { EgressPolicy } from './addresses.ts';
 import { assertHostAllowed, guardedConnect, guardedLookup, type Resolve } from './dialer.ts';
 
 const CONNECTIONS = 16;
 
-/** The network as far as the policy lets a connector see it. */
-export function network(policy: EgressPolicy, resolve: Resolve = systemLookup): Network {
+/** How a connection is made. */
+type Dialing = {
+  readonly policy: EgressPolicy;
+  readonly resolve: Resolve;
+  /** Until a connection is ready, its TLS handshake included. */
+  readonly connectTimeoutMs: number;
+};
+
+/**
+ * The network as far as the policy lets a connector see it.
+ *
+ * A request may be given up while its connection is being made, which then nobody waits for: it ends after 10 seconds.
+ */
+export function network(
+  policy: EgressPolicy,
+  resolve: Resolve = systemLookup,
+  connectTimeoutMs = 10_000,
+): Network {
   const lookup = guardedLookup(policy, resolve);
   return {
     async resolve(host) {
@@ -21,27 +36,29 @@ export function network(policy: EgressPolicy, resolve: Resolve = systemLookup): 
       if (isIP(host) !== 0) return [host];
       return await new Promise<readonly string[]>((done, reject) => {
         lookup(host, { all: true }, (error, addresses) => {
-          if (error) reject(connectionFailure(error) ?? unknownHost(host, error));
+          if (error) reject(isConnectorError(error) ? error : unknownHost(host, error));
           else done((addresses as { readonly address: string }[]).map(({ address }) => address));
         });
       });
     },
     connect: (to) => guardedConnect(to, policy, resolve),
-    fetcher: (options) => fetcher(policy, resolve, options),
+    fetcher: (options) => fetcher({ policy, resolve, connectTimeoutMs }, options),
   };
 }
 
-function fetcher(policy: EgressPolicy, resolve: Resolve, options: FetcherOptions = {}): Fetcher {
+function fetcher(dialing: Dialing, options: FetcherOptions = {}): Fetcher {
   const signals = new AsyncLocalStorage<AbortSignal>();
+  const unready = new Set<Socket>();
   // At first use: whoever has no remote backend does not pay for the package.
   let client: Promise<{ readonly agent: Agent; readonly send: typeof Undici.fetch }> | undefined;
   const open = async () => {
     const undici = await import('undici');
-    return { agent: guardedAgent(undici, policy, resolve, options), send: undici.fetch };
+    return { agent: guardedAgent(undici, dialing, unready, options), send: undici.fetch };
   };
   const guarded = async (input: string | URL | Request, given: RequestInit = {}) => {
     const { agent, send } = await (client ??= open());
     const { url, init } = input instanceof Request ? await taken(input, given) : { url: input, init: given };
+    assertHeaders(init.headers);
     const outer = signals.getStore();
     const signal = outer && init.signal ? AbortSignal.any([outer, init.signal]) : (init.signal ?? outer);
     return send(url, {
@@ -56,8 +73,23 @@ function fetcher(policy: EgressPolicy, resolve: Resolve, options: FetcherOptions
     // Undici's fetch is the one that Node's own is built from.
     fetch: guarded as never,
     during: (signal, task) => signals.run(signal, task),
-    close: async () => (await client)?.agent.destroy(),
+    async close() {
+      for (const socket of unready) socket.destroy();
+      await (await client)?.agent.destroy();
+    },
   };
+}
+
+/** Headers that can be sent: the error that undici would throw repeats the value, which may be a credential. */
+function assertHeaders(headers: RequestInit['headers']): void {
+  try {
+    new Headers(headers);
+  } catch {
+    throw new ConnectorError(
+      'invalid_argument',
+      'a header, such as one made of a credential, holds a character that HTTP does not allow',
+    );
+  }
 }
 
 /** A request of Node's own class as undici's takes it, which is another class. */
@@ -70,8 +102,8 @@ async function taken(request: Request, given: RequestInit) {
 /** Connections of its own whose every address passed the policy. */
 function guardedAgent(
   undici: typeof Undici,
-  policy: EgressPolicy,
-  resolve: Resolve,
+  { policy, resolve, connectTimeoutMs }: Dialing,
+  unready: Set<Socket>,
   { ca, connections = CONNECTIONS }: FetcherOptions,
 ): Agent {
   return new undici.Agent({
@@ -89,16 +121,26 @@ function guardedAgent(
         socket.destroy();
         done(error, null);
       };
+      unready.add(socket);
+      socket.once('close', () => unready.delete(socket));
+      socket.setTimeout(connectTimeoutMs, () => fail(tooSlow(hostname)));
       socket.once('error', fail);
       if (isSecure) ready.once('error', fail);
       ready.once(isSecure ? 'secureConnect' : 'connect', () => {
         // Undici listens from here on.
+        unready.delete(socket);
+        socket.setTimeout(0);
+        if (isSecure) socket.on('error', () => {}); // the TLS socket says it
         socket.off('error', fail);
         ready.off('error', fail);
         done(null, ready);
       });
     },
   });
+}
+
+function tooSlow(host: string): ConnectorError {
+  return new ConnectorError('timeout', `no connection to ${host} was made in time`);
 }
 
 function unknownHost(host: string, cause: unknown): ConnectorError {

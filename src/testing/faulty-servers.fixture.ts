@@ -12,6 +12,10 @@ export type FaultyServer = {
   readonly port: number;
   /** How many connections there have been. */
   readonly connections: () => number;
+  /** Resolves when there has been a connection. */
+  readonly connected: () => Promise<void>;
+  /** Resolves when no connection is open. */
+  readonly idle: () => Promise<void>;
   /** Ends every connection and stops listening. */
   readonly close: () => Promise<void>;
 };
@@ -98,7 +102,10 @@ async function listening(server: Server, scheme: 'http' | 'https'): Promise<Faul
     sockets.add(socket);
     // Clients of these tests hang up in the middle of everything.
     socket.on('error', () => {});
-    socket.once('close', () => sockets.delete(socket));
+    socket.once('close', () => {
+      sockets.delete(socket);
+      if (sockets.size === 0) server.emit('idle');
+    });
   });
   const host = '127.0.0.1';
   server.listen(0, host);
@@ -109,6 +116,8 @@ async function listening(server: Server, scheme: 'http' | 'https'): Promise<Faul
     host,
     port,
     connections: () => connections,
+    connected: async () => void (connections === 0 && (await once(server, 'connection'))),
+    idle: async () => void (sockets.size > 0 && (await once(server, 'idle'))),
     async close() {
       if (!server.listening) return;
       const closed = once(server, 'close');
