@@ -25,7 +25,8 @@ export function conditionOf(node: FilterNode, bind: Bind): string {
     `ANY (${bind(values.map((value) => JSON.stringify(value)))}::jsonb[])`;
 
   const isTrue = (condition: string): string => `((${condition}) IS TRUE)`;
-  const isArray = (value: string): string => `jsonb_typeof(${value}) = 'array'`;
+  const contains = (value: string, items: string): string =>
+    `jsonb_typeof(${value}) = 'array' AND ${value} @> ${items}`;
 
   const compile = (at: FilterNode): string => {
     switch (at.op) {
@@ -48,20 +49,15 @@ export function conditionOf(node: FilterNode, bind: Bind): string {
         return isTrue(`${valueOf(at.field)} = ${jsons(values)}`);
       }
       // An array contains another that holds each of its items; scalars beside arrays are kept out by the type.
-      case 'contains': {
-        const value = valueOf(at.field);
-        return hasNul(at.value) ? 'FALSE' : isTrue(`${isArray(value)} AND ${value} @> ${json([at.value])}`);
-      }
+      case 'contains':
+        return hasNul(at.value) ? 'FALSE' : isTrue(contains(valueOf(at.field), json([at.value])));
       case 'containsAny': {
-        const value = valueOf(at.field);
         const items = [...at.values].filter((item) => !hasNul(item)).map((item) => [item]);
-        return isTrue(`${isArray(value)} AND ${value} @> ${jsons(items)}`);
+        return isTrue(contains(valueOf(at.field), jsons(items)));
       }
       case 'containsAll': {
-        const value = valueOf(at.field);
         const items = [...at.values];
-        if (items.some(hasNul)) return 'FALSE';
-        return isTrue(`${isArray(value)} AND ${value} @> ${json(items)}`);
+        return items.some(hasNul) ? 'FALSE' : isTrue(contains(valueOf(at.field), json(items)));
       }
       default:
         return isTrue(inOrder(at.op, valueOf(at.field), at.value));

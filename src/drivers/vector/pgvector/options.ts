@@ -77,7 +77,7 @@ export const pgvectorOptions = z
           .int()
           .min(1)
           .max(1000)
-          .default(40)
+          .default(100)
           .describe('Candidates looked at by a search; raised by itself where more matches are asked for.'),
       })
       .refine(({ m, ef_construction }) => ef_construction >= 2 * m, {
@@ -92,7 +92,7 @@ export const pgvectorOptions = z
       .number()
       .min(0)
       .max(1024)
-      .default(1)
+      .default(2)
       .describe(
         'Megabytes on disk up to which a table is searched exactly, row by row, instead of by its index.',
       ),

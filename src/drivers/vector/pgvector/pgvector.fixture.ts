@@ -1,9 +1,11 @@
 import { Worker } from 'node:worker_threads';
 import pg from 'pg';
 
-/** A real PostgreSQL with a real pgvector, on a free port of this machine. Any user and password are let in. */
+/** What a hook that starts PGlite is given: some seconds on an idle machine, and more beside other tests. */
+export const STARTING_MS = 120_000;
+
+/** A real PostgreSQL with a real pgvector. */
 export type Postgres = {
-  /** `postgres://postgres@127.0.0.1:PORT/postgres`, without TLS. */
   readonly url: string;
   /** Runs SQL beside the connections of others; the rows of its last statement. */
   query(sql: string): Promise<unknown>;
@@ -11,11 +13,12 @@ export type Postgres = {
 };
 
 /**
- * Starts PGlite in a thread of its own, because it computes synchronously: a search would stop the event loop, and
- * with it the clients' timeouts.
+ * PGlite on a free port of this machine, at `postgres://postgres@127.0.0.1:PORT/postgres`, without TLS. Any user and
+ * password are let in.
  *
- * It has one backend that all connections share, whole transactions and statements at a time. So they also share what
- * is set for a session, and nothing is cancelled.
+ * It runs in a thread of its own, because it computes synchronously: a search would stop the event loop, and with it the
+ * clients' timeouts. It has one backend that all connections share, whole transactions and statements at a time. So
+ * they also share what is set for a session, and nothing is cancelled.
  */
 export async function startPostgres(): Promise<Postgres> {
   const worker = new Worker(new URL('./pglite-server.fixture.ts', import.meta.url));
@@ -23,8 +26,25 @@ export async function startPostgres(): Promise<Postgres> {
     worker.once('message', resolve);
     worker.once('error', reject);
   });
-  const url = `postgres://postgres@127.0.0.1:${port}/postgres`;
-  const client = new pg.Client({ connectionString: url, ssl: false, password: '' });
+  const server = await connectPostgres(`postgres://postgres@127.0.0.1:${port}/postgres`);
+  return {
+    ...server,
+    async close() {
+      await server.close();
+      const ended = new Promise((resolve) => worker.once('exit', resolve));
+      worker.postMessage('close', []);
+      await ended;
+    },
+  };
+}
+
+/** A server that runs already. Its URL may hold a password, and `sslmode` as one of the driver's values for `ssl`. */
+export async function connectPostgres(url: string): Promise<Postgres> {
+  const { ssl } = driverOptions(url);
+  const client = new pg.Client({
+    connectionString: withoutParameters(url).href,
+    ssl: ssl === 'disable' ? false : { rejectUnauthorized: ssl === 'verify-full' },
+  });
   await client.connect();
   return {
     url,
@@ -33,11 +53,24 @@ export async function startPostgres(): Promise<Postgres> {
       const last = Array.isArray(answer) ? answer.at(-1) : answer;
       return (last as pg.QueryResult).rows;
     },
-    async close() {
-      await client.end();
-      const ended = new Promise((resolve) => worker.once('exit', resolve));
-      worker.postMessage('close', []);
-      await ended;
-    },
+    close: () => client.end(),
   };
+}
+
+/** The driver's options for a server by its URL; without `sslmode`, TLS is not asked for. */
+export function driverOptions(url: string): Readonly<Record<string, string>> {
+  const endpoint = withoutParameters(url);
+  const { password } = endpoint;
+  endpoint.password = '';
+  return {
+    endpoint: endpoint.href,
+    ssl: new URL(url).searchParams.get('sslmode') ?? 'disable',
+    ...(password !== '' && { password: decodeURIComponent(password) }),
+  };
+}
+
+function withoutParameters(url: string): URL {
+  const bare = new URL(url);
+  bare.search = '';
+  return bare;
 }
