@@ -346,7 +346,7 @@ describe('close', () => {
 
   it('ends connections that are not ready yet', async () => {
     const hole = await using(blackHole());
-    const made = network(everywhere).fetcher();
+    const made = network(everywhere, undefined, 3_600_000).fetcher();
     const caller = new AbortController();
     const request = made.fetch(hole.url.replace('http:', 'https:'), { signal: caller.signal });
     await hole.connected();
