@@ -6,18 +6,19 @@ import {
   termsOf,
   type DistanceMetric,
   type Metadata,
-  type MetadataValue,
   type VectorRecord,
 } from '../../../driver.ts';
 import { orderedNumbersOf } from './numbers.ts';
 
 /** The namespace of our point ids: a constant, so that the same id is the same point in every process. */
 const NAMESPACE = Buffer.from('6f1d1d3b6a0c5c0e9b0a4d8f2c7e51a4', 'hex');
-// Qdrant's JSON parser multiplies by powers of ten and refuses what leaves the range on the way
-// (https://github.com/serde-rs/json/issues/1336, read 2026-11-25: its default is a best effort).
-const MAX_NATURAL = 1e300;
 
-/** What a payload holds of a record; `metadata`, `terms` and `numbers` are written and never read. */
+/**
+ * What a payload holds of a record.
+ *
+ * `metadata` is there for people and is never read: Qdrant reads decimals with an error of one unit in the last place
+ * (see `numbers.ts`), and promises no order of keys.
+ */
 const payload = z.object({
   id: z.string(),
   text: z.string().optional(),
@@ -61,7 +62,7 @@ export function pointOf(
       id,
       ...(text !== undefined && { text }),
       ...(metadata !== undefined && {
-        ...(isNatural(metadata) && { metadata }),
+        metadata,
         json: JSON.stringify(metadata),
         terms: termsOf(metadata),
         numbers: orderedNumbersOf(metadata),
@@ -137,12 +138,6 @@ function foreign({ id }: Point, what: string, cause?: unknown): ConnectorError {
     `the point ${id} ${what}; something else writes into the collection of this connector`,
     { ...(cause !== undefined && { cause }) },
   );
-}
-
-/** Whether Qdrant takes the metadata as an object; it is there for people, and `json` is what is read. */
-function isNatural(value: MetadataValue): boolean {
-  if (typeof value === 'number') return Math.abs(value) <= MAX_NATURAL;
-  return typeof value !== 'object' || value === null || Object.values(value).every(isNatural);
 }
 
 function littleEndian(values: readonly number[] | Float32Array): Uint8Array {

@@ -16,9 +16,7 @@ export type QdrantDouble = {
   readonly violations: readonly string[];
   /** Answers the next request with a failure. */
   refuseNext(status: number, body: string, headers?: OutgoingHttpHeaders): void;
-  /** What is stored, as JSON. */
-  collections(): ReadonlyMap<string, Stored>;
-  removeCollections(): void;
+  readonly collections: ReadonlyMap<string, Stored>;
   close(): Promise<void>;
 };
 
@@ -93,6 +91,7 @@ export async function qdrantDouble({
         return true;
       },
     ],
+    ['DELETE', /^\/collections\/([^/]+)$/, 'delete_collection', ({ name }) => collections.delete(name)],
     [
       'PUT',
       /^\/collections\/([^/]+)\/index$/,
@@ -174,7 +173,7 @@ export async function qdrantDouble({
     if (text.length > MAX_BODY_BYTES) throw new Refusal(413, 'Payload reached size limit');
     const what = `${method} ${url}`;
     const body = text === '' ? undefined : parsedByQdrant(text);
-    if (method !== 'GET') published(what, operation, body, BODY);
+    if (method === 'PUT' || method === 'POST') published(what, operation, body, BODY);
     if (query.size > 0) published(what, operation, parametersOf(query), ['parameters', 'query']);
     const result = answer({ name, body, query });
     const whole = operation === 'root' ? result : { result, status: 'ok', time: 0.001 };
@@ -201,8 +200,7 @@ export async function qdrantDouble({
     requests,
     violations,
     refuseNext: (status, body, headers = {}) => (refusal = { status, body, headers }),
-    collections: () => collections,
-    removeCollections: () => collections.clear(),
+    collections,
     async close() {
       const closed = once(server, 'close');
       server.close();
