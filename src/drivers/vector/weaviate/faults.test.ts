@@ -94,21 +94,28 @@ describe('the gRPC API', () => {
     if (url.startsWith('https')) expect(error.message).toContain('TLS');
   });
 
-  it('at a private address is denied by the egress rule, also where the endpoint is allowed', async () => {
+  it.each(['http', 'https'])(
+    'at a private %s address is denied, though the endpoint is allowed',
+    async (scheme) => {
+      const double = during(await weaviateDouble());
+      const allowed = network(egressPolicy({ allowPrivate: true }));
+      const strict = network(egressPolicy({ allowPrivate: false }));
+      const mixed = {
+        ...allowed,
+        connect: (to: { readonly host: string; readonly port: number }) =>
+          (double.endpoint.endsWith(`:${to.port}`) ? allowed : strict).connect(to),
+      };
+      const grpc = double.grpcEndpoint.replace('http', scheme);
+      const error = await failure({ endpoint: double.endpoint, grpc_endpoint: grpc }, { network: mixed });
+      expect(error).toMatchObject({ code: 'egress_denied' });
+    },
+  );
+
+  it('that nobody listens at by TLS is unavailable', async () => {
     const double = during(await weaviateDouble());
-    const allowed = egressPolicy({ allowPrivate: true });
-    const strict = network(egressPolicy({ allowPrivate: false }));
-    const mixed = {
-      ...network(allowed),
-      // What the endpoint's own stages do is allowed here, and every other connection is not.
-      connect: (to: { readonly host: string; readonly port: number }) =>
-        (double.endpoint.endsWith(`:${to.port}`) ? network(allowed) : strict).connect(to),
-    };
-    const error = await failure(
-      { endpoint: double.endpoint, grpc_endpoint: double.grpcEndpoint },
-      { network: mixed },
-    );
-    expect(error).toMatchObject({ code: 'egress_denied' });
+    const { url } = during(await closedPort());
+    const error = await failure({ endpoint: double.endpoint, grpc_endpoint: url.replace('http', 'https') });
+    expect(error).toMatchObject({ code: 'unavailable', details: { backend_code: 'ECONNREFUSED' } });
   });
 });
 

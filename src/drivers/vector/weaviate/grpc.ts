@@ -108,16 +108,13 @@ function dial(network: Network, { host, port, tls }: Target): Socket {
   const socket = network.connect({ host, port });
   socket.setNoDelay(true);
   if (!tls) return socket;
-  const secure = connectTls({
+  return connectTls({
     socket,
     host,
     servername: /^[\d.]+$|:/.test(host) ? '' : host,
     ALPNProtocols: ['h2'],
     ...(tls.ca !== undefined && { ca: tls.ca }),
   });
-  // A refused address is told by the socket below alone.
-  socket.once('error', (error) => secure.destroy(error));
-  return secure;
 }
 
 type Stream = ReturnType<ClientHttp2Session['request']>;

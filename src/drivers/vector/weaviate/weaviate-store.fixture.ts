@@ -232,16 +232,21 @@ function ordered(property: Property, filter: Filters): (object: StoredObject) =>
   if (property.indexFilterable === false && property.indexRangeFilters !== true) throw unindexed(property);
   if (valueNumber === undefined) throw new Refusal(422, 'data type filter cannot use another type of value');
   const compare = {
-    [Operator.OPERATOR_GREATER_THAN]: (value: number) => value > valueNumber,
-    [Operator.OPERATOR_GREATER_THAN_EQUAL]: (value: number) => value >= valueNumber,
-    [Operator.OPERATOR_LESS_THAN]: (value: number) => value < valueNumber,
-    [Operator.OPERATOR_LESS_THAN_EQUAL]: (value: number) => value <= valueNumber,
+    [Operator.OPERATOR_GREATER_THAN]: (order: number) => order > 0,
+    [Operator.OPERATOR_GREATER_THAN_EQUAL]: (order: number) => order >= 0,
+    [Operator.OPERATOR_LESS_THAN]: (order: number) => order < 0,
+    [Operator.OPERATOR_LESS_THAN_EQUAL]: (order: number) => order <= 0,
   }[operator as number];
   if (!compare) throw new Refusal(422, `unknown filter operator ${operator}`);
   return ({ properties }) => {
     const value = properties[property.name];
-    return typeof value === 'number' && compare(value);
+    return typeof value === 'number' && compare(orderOfBits(value, valueNumber));
   };
+}
+
+/** -0 below 0, as an index over the bits of numbers has it. */
+function orderOfBits(a: number, b: number): number {
+  return a === b ? Number(Object.is(b, -0)) - Number(Object.is(a, -0)) : a - b;
 }
 
 function contained(property: Property, filter: Filters): (object: StoredObject) => boolean {
