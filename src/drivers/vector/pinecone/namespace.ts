@@ -32,6 +32,9 @@ const SEEN_IN_A_ROW = 2;
  */
 const MAX_STALE_MS = 10_000;
 
+/** What every answer to a read has. */
+const NAMESPACE = 'namespace';
+
 const metadata = z.record(z.string(), z.unknown()).optional();
 const matches = z.array(
   z.object({ id: z.string(), score: z.number(), values: z.array(z.number()).optional(), metadata }),
@@ -156,9 +159,10 @@ export class Namespace {
 
   /** The number of records by the index's statistics, which lag behind. */
   async statistics(signal: AbortSignal): Promise<number> {
-    const { namespaces } = await this.#read(signal, async () =>
+    const { value } = await this.#call(signal, async () =>
       stats.parse(await this.#access.index.describeIndexStats()),
     );
+    const { namespaces } = value;
     return Object.hasOwn(namespaces, this.#access.name)
       ? (namespaces[this.#access.name]?.recordCount ?? 0)
       : 0;
@@ -172,7 +176,8 @@ export class Namespace {
       (record) => Buffer.byteLength(JSON.stringify(record)) + 1,
     );
     for (const batch of batches) {
-      const { seen } = await this.#call(signal, () => this.#access.index.upsert({ records: batch }));
+      const upsert = () => this.#access.index.upsert({ records: batch });
+      const { seen } = await this.#call(signal, upsert, 'upsertedCount');
       await this.#seen(seen.written, false, signal);
     }
   }
@@ -210,7 +215,11 @@ export class Namespace {
     const vector = Array.from({ length: this.#access.dimension }, (_, i) => (i === 0 ? 1 : 0));
     const poll = pauses();
     for (let inARow = 0; inARow < SEEN_IN_A_ROW;) {
-      const { value, seen } = await this.#call(signal, () => this.#access.index.query({ vector, topK: 1 }));
+      const { value, seen } = await this.#call(
+        signal,
+        () => this.#access.index.query({ vector, topK: 1 }),
+        NAMESPACE,
+      );
       // A namespace that does not exist has no log: what was deleted is gone from it, what was written is not there yet.
       const isGone = isDelete && value.matches.length === 0;
       const isSeen = seen.indexed === undefined ? isGone : seen.indexed >= written;
@@ -236,7 +245,7 @@ export class Namespace {
     const poll = pauses();
     for (;;) {
       const wanted = this.#watermark;
-      const { value, seen } = await this.#call(signal, task);
+      const { value, seen } = await this.#call(signal, task, NAMESPACE);
       if (seen.indexed === undefined ? !isSuspect(value) : seen.indexed >= wanted) return value;
       if (clock.monotonicMs() - startedMs >= MAX_STALE_MS) {
         this.#watermark = seen.indexed ?? 0;
@@ -247,9 +256,9 @@ export class Namespace {
     }
   }
 
-  async #call<T>(signal: AbortSignal, task: () => Promise<T>) {
+  async #call<T>(signal: AbortSignal, task: () => Promise<T>, member?: string) {
     try {
-      return await this.#access.transport.call(signal, task);
+      return await this.#access.transport.call(signal, task, member);
     } catch (error) {
       throw (isPerhapsGone(error) && (await this.#access.gone(signal))) || error;
     }

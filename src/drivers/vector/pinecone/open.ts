@@ -57,7 +57,7 @@ export async function openPinecone(
         clock,
         dimension,
         metric,
-        check: (call) => checked(access, name, call),
+        check: (call) => checked(access, { namespace: name, endpoint: options.endpoint }, call),
         close: () => fetcher.close(),
       });
     });
@@ -84,7 +84,7 @@ async function isThere(access: IndexAccess, signal: AbortSignal): Promise<boolea
 
 async function checked(
   access: IndexAccess,
-  namespace: string,
+  { namespace, endpoint }: { readonly namespace: string; readonly endpoint: string },
   signal: AbortSignal,
 ): Promise<readonly Note[]> {
   const index = await describeIndex(access, signal);
@@ -93,6 +93,8 @@ async function checked(
   const notes: Note[] = [
     { level: 'info', message: `index ${access.options.index} (${index.deployment}), namespace ${namespace}` },
   ];
+  if (endpoint.startsWith('http:'))
+    notes.push({ level: 'warn', message: 'the API key is sent in clear; use an endpoint with https' });
   if (index.state !== 'Ready') notes.push({ level: 'warn', message: `the index is ${index.state}` });
   if (index.deployment === 'pod')
     notes.push({

@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import {
   type Clock,
-  type ConnectorError,
+  ConnectorError,
   type Fetcher,
   httpFailure,
   networkFailure,
@@ -14,6 +14,8 @@ export type Seen = {
   written?: number;
   /** The last write that the answer takes into account. */
   indexed?: number;
+  /** The answer itself. */
+  text?: string;
   failure?: ConnectorError;
 };
 
@@ -23,9 +25,14 @@ export type Transport = {
   /**
    * The answer to what `task` asks by the SDK, and what its headers said.
    *
+   * @param member what the answer has whenever it is one of Pinecone's; the SDK takes any JSON for an empty answer.
    * @throws ConnectorError for whatever the SDK throws: its own errors keep neither the status of a 5xx nor the code.
    */
-  call<T>(signal: AbortSignal, task: () => Promise<T>): Promise<{ readonly value: T; readonly seen: Seen }>;
+  call<T>(
+    signal: AbortSignal,
+    task: () => Promise<T>,
+    member?: string,
+  ): Promise<{ readonly value: T; readonly seen: Seen }>;
 };
 
 export function transport(fetcher: Fetcher, clock: Clock): Transport {
@@ -42,20 +49,24 @@ export function transport(fetcher: Fetcher, clock: Clock): Transport {
           ...number(response, 'x-pinecone-request-lsn', 'written'),
           ...number(response, 'x-pinecone-max-indexed-lsn', 'indexed'),
         });
-        return response;
+        seen.text = await response.text();
+        return new Response(seen.text, { status: response.status, headers: response.headers });
       } catch (error) {
         seen.failure = networkFailure(error, call?.signal);
         throw error;
       }
     },
-    async call(signal, task) {
+    async call(signal, task, member) {
       const seen: Seen = {};
+      let value;
       try {
-        const value = await calls.run({ seen, signal }, () => fetcher.during(signal, task));
-        return { value, seen };
+        value = await calls.run({ seen, signal }, () => fetcher.during(signal, task));
       } catch (error) {
         throw seen.failure ?? networkFailure(error, signal);
       }
+      if (member !== undefined && !seen.text?.includes(`"${member}"`))
+        throw new ConnectorError('backend_error', `the backend's answer has no ${member}; is it Pinecone?`);
+      return { value, seen };
     },
   };
 }
