@@ -36,9 +36,8 @@ const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 // https://qdrant.tech/documentation/manage-data/points/#awaiting-result and
 // https://qdrant.tech/documentation/scaling/consistency-guarantees/ (read 2026-11-25): a write is answered when it can
-// be found and goes through the leader of its shard; a read is what most replicas agree on.
+// be found, and writes go through the leader of their shard, one after the other.
 const WRITE = { wait: 'true', ordering: 'strong' };
-const READ = { consistency: 'majority' };
 
 const written = z.object({ status: z.literal('completed') });
 const points = z.array(point);
@@ -242,7 +241,7 @@ class QdrantClient implements VectorClient {
     answer: z.ZodType<Answer>,
     signal: AbortSignal,
   ): Promise<Answer> {
-    return this.#call({ method: 'POST', path, query: READ, body: JSON.stringify(request), answer }, signal);
+    return this.#call({ method: 'POST', path, body: JSON.stringify(request), answer }, signal);
   }
 
   #call<Answer>(call: Call<Answer>, signal: AbortSignal): Promise<Answer> {

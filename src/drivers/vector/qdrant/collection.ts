@@ -93,9 +93,9 @@ export async function collectionNotes(
   const warn = (message: string) => notes.push({ level: 'warn', message });
   if (status === 'red') warn('the collection reports a failed operation (status red)');
   if (missing.length > 0) warn(`filters are slow or refused: no payload index for ${missing.join(', ')}`);
-  if (copies > 1 && acknowledging <= copies / 2)
+  if (acknowledging < copies)
     warn(
-      `a write may not be seen at once: ${acknowledging} of ${copies} replicas acknowledge it; set write_consistency_factor to ${Math.floor(copies / 2) + 1}`,
+      `a write may not be seen at once: ${acknowledging} of ${copies} replicas acknowledge it; set write_consistency_factor to ${copies}`,
     );
   return notes;
 }
@@ -111,10 +111,12 @@ async function create(
 ): Promise<void> {
   const body: Schemas['CreateCollection'] = {
     vectors: { size: dimension, distance: DISTANCES[metric] },
-    // Reads ask for what most replicas hold, so a write that is acknowledged must be held by most of them.
+    // A read asks one replica, so a write that is acknowledged must be held by all. The other way, reading with
+    // `consistency=majority`, asks every replica each time and fails while one is down (`execute_cluster_read_operation`
+    // in https://github.com/qdrant/qdrant/tree/master/lib/collection/src/shards/replica_set, read 2026-11-25).
     ...(replicationFactor > 1 && {
       replication_factor: replicationFactor,
-      write_consistency_factor: Math.floor(replicationFactor / 2) + 1,
+      write_consistency_factor: replicationFactor,
     }),
   };
   try {

@@ -25,7 +25,7 @@ export const qdrantOptions = z.strictObject({
     .max(16)
     .default(1)
     .describe(
-      'Copies of each shard in a collection that is made. A write is acknowledged by more than half of them.',
+      'Copies of each shard in a collection that is made. Each of them acknowledges a write, so writing fails while one is down.',
     ),
   exact: z
     .boolean()

@@ -10,7 +10,7 @@ import { parsedByQdrant } from './qdrant-json.fixture.ts';
 /** A double of Qdrant's REST API on loopback. */
 export type QdrantDouble = {
   readonly url: string;
-  /** What was asked for, such as `POST /collections/a/points/query?consistency=majority`. */
+  /** What was asked for, such as `PUT /collections/a/points?wait=true`. */
   readonly requests: readonly string[];
   /** Requests and answers that Qdrant's published contract does not have. */
   readonly violations: readonly string[];
