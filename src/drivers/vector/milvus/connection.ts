@@ -55,8 +55,6 @@ export function connection(
     ...(token !== undefined && { token }),
     ...(username !== undefined && password !== undefined && { username, password }),
     database,
-    // A host whose name says "global cluster" would be asked over HTTP, by name, where the cluster is.
-    isGlobal: false,
     maxRetries: 0,
     timeout: CALL_TIMEOUT_MS,
     telemetry: { enabled: false },
@@ -77,6 +75,7 @@ export function connection(
     },
   });
   endBySignal(sdk, signals);
+  const channels = channelsOf(sdk);
 
   let started = false;
   return {
@@ -105,6 +104,9 @@ export function connection(
       }
     },
     async close() {
+      // The SDK closes a channel and then asks it for its state such that it connects again, and stays so.
+      for (const channel of channels) channel.close();
+      Object.assign(sdk, { channelPool: undefined });
       await sdk.closeConnection();
     },
   };
@@ -126,6 +128,18 @@ function targetName(addresses: readonly string[], port: number): string {
   return v4
     ? `ipv4:${alike.map((address) => `${address}:${port}`).join(',')}`
     : `ipv6:${alike.map((address) => `[${address}]:${port}`).join(',')}`;
+}
+
+/** The channels that the SDK's pool has made so far: each one that calls go through was acquired once. */
+function channelsOf({ channelPool: pool }: MilvusClient): ReadonlySet<{ close(): void }> {
+  const channels = new Set<{ close(): void }>();
+  const acquire = pool.acquire.bind(pool);
+  pool.acquire = async (priority) => {
+    const channel = await acquire(priority);
+    channels.add(channel);
+    return channel;
+  };
+  return channels;
 }
 
 /** Cancels each call when the signal of the task that made it is aborted: the SDK itself takes no signals. */

@@ -16,16 +16,20 @@ export type MilvusDouble = {
   readonly port: number;
   /** Every request so far, decoded. */
   readonly requests: readonly Request[];
-  /** How many calls their callers gave up. */
+  /** How many of the calls that were left waiting their callers gave up. */
   readonly cancelled: () => number;
   /** Answers one method otherwise from now on: `undefined` leaves the caller waiting. */
   answer(method: string, answer: Answer): void;
+  /** Undoes {@link answer}. */
+  restore(method: string): void;
+  /** How many connections there are. */
+  connections(): number;
   drop(collection: string): void;
   close(): Promise<void>;
 };
 /** What a method answers instead: a message, an error of gRPC, or bytes that are no message. */
 export type Answer = () =>
-  object | { readonly grpc: Grpc.status; readonly details: string } | Buffer | undefined;
+  object | { readonly grpc: keyof typeof Grpc.status; readonly details: string } | Buffer | undefined;
 export type Request = {
   readonly method: string;
   /** The `:authority` that the client named. */
@@ -266,12 +270,13 @@ export async function startMilvus({
     done: Grpc.sendUnaryData<object>,
   ): void => {
     requests.push({ method, host: call.getHost(), body: call.request });
-    call.once('cancelled', () => (cancelled += 1));
     const instead = answers.get(method);
     if (instead) {
       const answer = instead();
-      if (answer && 'grpc' in answer) done({ code: answer.grpc, details: answer.details });
+      if (answer && 'grpc' in answer) done({ code: grpc.status[answer.grpc], details: answer.details });
       else if (answer) done(null, answer);
+      // It is emitted for calls that have ended well, too.
+      else call.once('cancelled', () => (cancelled += 1));
       return;
     }
     const [given] = call.metadata.get('authorization');
@@ -326,6 +331,10 @@ export async function startMilvus({
     requests,
     cancelled: () => cancelled,
     answer: (method, answer) => void answers.set(method, answer),
+    restore: (method) => void answers.delete(method),
+    // Not public, and nothing public counts them.
+    connections: () =>
+      (server as unknown as { readonly sessions: ReadonlyMap<unknown, unknown> }).sessions.size,
     drop: (collection) => void collections.delete(collection),
     // A call that is never answered would keep a shutdown waiting.
     close: async () => server.forceShutdown(),
