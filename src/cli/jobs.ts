@@ -28,7 +28,7 @@ export function stateFolder({ CONNECTORS_STATE_DIR, XDG_STATE_HOME }: Settings):
  * A file that cannot be read as `schema` says is as none: it is of another version, or half of one.
  */
 export async function openJob<State>(
-  terminal: Terminal,
+  terminal: Pick<Terminal, 'stderr'>,
   folder: string,
   { names, schema }: { readonly names: readonly [string, ...string[]]; readonly schema: z.ZodType<State> },
 ): Promise<Job<State>> {
