@@ -5,3 +5,4 @@ export { openContext } from './open-context.ts';
 export { testServerlessDriver, type ServerlessDriverCase } from './serverless.ts';
 export { testStore, type StoreCase } from './store.ts';
 export { testVectorDriver, type VectorSuite } from './vector.ts';
+export type { SuiteEngine } from './vector-seen.ts';

@@ -4,14 +4,14 @@ import type { Filter, VectorCapabilities } from '../connectors/vector/driver.ts'
 import { matches, operatorsOf, orderOfStrings, parseFilter } from '../connectors/vector/filter.ts';
 import { isConnectorError } from '../errors/error.ts';
 import { CORPUS, FILTERS } from './vector-corpus.ts';
-import { SeenFilters, type Engine } from './vector-seen.ts';
+import { SeenFilters, type SuiteEngine } from './vector-seen.ts';
 import { fill, idleVectorConnector, type VectorProof } from './vector-suite.ts';
 
 const ORIGIN = [1, 0, 0];
 const ALL = CORPUS.map(({ id }) => id);
 
 /** Every filter of the golden corpus: answered as the reference evaluator does, or refused. */
-export function testFilters({ capabilities, metric, collection }: VectorProof, engine?: Engine): void {
+export function testFilters({ capabilities, metric, collection }: VectorProof, engine?: SuiteEngine): void {
   const declared = FILTERS.filter((filter) => isDeclared(filter, capabilities));
   const undeclared = FILTERS.filter((filter) => !isDeclared(filter, capabilities));
   const seen = new SeenFilters();

@@ -4,7 +4,7 @@ import type { VectorRecord } from '../connectors/vector/driver.ts';
 import { numbers, type VectorProof } from './vector-suite.ts';
 
 /** Ids at the limits of what is allowed, and pairs that some backends take for one. */
-export const IDS: readonly string[] = [
+const IDS: readonly string[] = [
   ...['a', 'A', ' ', 'a ', '0', '00', '1e3', '-1', 'null', 'true', 'a'.repeat(512), 'a'.repeat(511)],
   ...['é', 'e\u0301', '😀', '\uffff', '語'.repeat(512), '😀'.repeat(256), 'a\nb', 'a\tb', '\u0001'],
   ...["it's", 'say "x"', '\\', 'a/b', '/', '..', '../x', '%2F', '%', '_', '*', '?', '#', 'a,b', 'a;b', '[x]'],

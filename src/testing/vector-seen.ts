@@ -4,7 +4,7 @@ import type { ConnectorError } from '../errors/error.ts';
 import { NEEDS } from './vector-corpus.ts';
 
 /** What answered the suite: a real engine, or a double that validates requests against the published contract. */
-export type Engine = {
+export type SuiteEngine = {
   readonly mode: 'live' | 'wire';
   /** The engine and its version, without what changes from run to run; of a double, the contract that it holds to. */
   readonly name: string;
@@ -15,7 +15,7 @@ type Tally = { exact: number; refused: number };
 type Feature = FilterOperator | 'orderedStrings';
 
 /** What a driver was seen to do with the golden corpus, kept as `seen.json` beside it. */
-export type Seen = Engine & {
+export type Seen = SuiteEngine & {
   readonly filters: Readonly<Tally>;
   readonly operators: Readonly<Record<Feature, Readonly<Tally>>>;
 };
@@ -56,7 +56,7 @@ export class SeenFilters {
   }
 
   /** The text of `seen.json`. */
-  report({ mode, name }: Engine): string {
+  report({ mode, name }: SuiteEngine): string {
     const operators = Object.fromEntries(this.#features);
     return `${JSON.stringify({ mode, name, filters: this.#filters, operators }, null, 2)}\n`;
   }

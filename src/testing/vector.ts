@@ -10,7 +10,7 @@ import { testListing } from './vector-listing.ts';
 import { testRecords } from './vector-records.ts';
 import { testRefusals } from './vector-refusals.ts';
 import { testScores } from './vector-scores.ts';
-import type { Engine } from './vector-seen.ts';
+import type { SuiteEngine } from './vector-seen.ts';
 import { vectorConnector, vectorContext, type VectorProof } from './vector-suite.ts';
 
 /** The driver to prove, and how to open it. */
@@ -24,7 +24,7 @@ export type VectorSuite<Options extends z.ZodObject> = {
    * What answers. Given, what was seen of each operator is compared with the file `seen.json` beside the test, which
    * `vitest -u` writes; absent, it is not written down.
    */
-  readonly engine?: Engine;
+  readonly engine?: SuiteEngine;
 };
 
 /**
