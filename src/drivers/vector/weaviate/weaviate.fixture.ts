@@ -41,14 +41,11 @@ export type DoubleOptions = {
   readonly vectorQueueLength?: number;
 };
 
-let published: WireContract | undefined;
-
 /**
  * Weaviate's published REST types, as its client's package carries them. They are properties of one interface that
  * refers to itself, so each is made a type by itself first.
  */
-function contract(): WireContract {
-  if (published) return published;
+function published(): WireContract {
   const file = '../../../../node_modules/weaviate-client/dist/node/esm/openapi/schema.d.ts';
   const text = readFileSync(new URL(file, import.meta.url), 'utf8').replaceAll(/\/\*\*[\s\S]*?\*\//g, '');
   const [, definitions = ''] = /^export interface definitions \{$([\s\S]*?)^\}$/m.exec(text) ?? [];
@@ -59,11 +56,16 @@ function contract(): WireContract {
       .replaceAll(/^ {4}(\w+)\??: /gm, 'export type $1 = ')
       .replaceAll(/definitions\['(\w+)'\]/g, '$1');
     writeFileSync(types, apart);
-    return (published = wireContract(types));
+    const read = wireContract(types);
+    for (const type of ['Class', 'Property', 'Tenant', 'Meta', 'ErrorResponse']) read.check(type, {});
+    return read;
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
+
+// Here, because it takes seconds, and no test has to wait for it.
+const contract = published();
 
 /** Starts it at free ports. */
 export async function weaviateDouble(options: DoubleOptions = {}): Promise<WeaviateDouble> {
@@ -134,7 +136,7 @@ async function answer(
     // A class that is not there is answered without a body.
     if (error.status === 404) return send(404);
     const refusal = { error: [{ message: error.message }] };
-    contract().check('ErrorResponse', refusal);
+    contract.check('ErrorResponse', refusal);
     send(error.status, refusal);
   }
 }
@@ -143,7 +145,7 @@ function route(store: WeaviateStore, options: DoubleOptions, call: string, body:
   const [, method = '', at = ''] = /^(\w+) \/v1([^?]*)/.exec(call) ?? [];
   const [area, name = '', part, item = ''] = at.split('/').slice(1).map(decodeURIComponent);
   const checked = <T>(type: string, value: T): T => {
-    contract().check(type, value);
+    contract.check(type, value);
     return value;
   };
   switch (`${method} ${area} ${part ?? (name && '*')}`.trim()) {
