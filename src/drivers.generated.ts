@@ -6,4 +6,9 @@ export const drivers: DriverLoaders = {
   'file/local': () => import('./drivers/file/local/index.ts'),
   'serverless/local': () => import('./drivers/serverless/local/index.ts'),
   'vector/embedded': () => import('./drivers/vector/embedded/index.ts'),
+  'vector/milvus': () => import('./drivers/vector/milvus/index.ts'),
+  'vector/pgvector': () => import('./drivers/vector/pgvector/index.ts'),
+  'vector/pinecone': () => import('./drivers/vector/pinecone/index.ts'),
+  'vector/qdrant': () => import('./drivers/vector/qdrant/index.ts'),
+  'vector/weaviate': () => import('./drivers/vector/weaviate/index.ts'),
 };
