@@ -227,6 +227,8 @@ describe('vectors copy', () => {
     const whole = json(await run('vectors copy a b --json'));
     const sample = new Set(compared.splice(0));
     expect(sample.size).toBe(100);
+    // Of every page.
+    expect(new Set([...sample].map((id) => Math.floor(Number(id) / 1_000)))).toEqual(new Set([0, 1, 2, 3]));
     await registry
       .forTenant('acme')
       .list()
