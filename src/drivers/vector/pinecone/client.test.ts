@@ -259,3 +259,48 @@ describe('reads', () => {
     expect((await client.list({ ...page, cursor }, NEVER)).records.map(({ id }) => id)).toEqual(['r2', 'r3']);
   });
 });
+
+describe('the double', () => {
+  const post = async (server: PineconeDouble, at: string, body: unknown) => {
+    const headers = { 'api-key': server.apiKey, 'x-pinecone-api-version': '2026-07' };
+    const described = await fetch(`${server.endpoint}/indexes/docs`, { headers });
+    const { host } = (await described.json()) as { readonly host: string };
+    return fetch(`http://${host}${at}`, { method: 'POST', headers, body: JSON.stringify(body) });
+  };
+
+  it('remembers what is not as Pinecone publishes it', async () => {
+    const server = await pineconeDouble();
+    open.push(server);
+    await server.createIndex('docs', 3, 'cosine');
+    await post(server, '/query', { topK: 1, vector: [1, 0, 0], top: 1 });
+    await post(server, '/vectors/upsert', { vectors: [{ values: [1, 0, 0] }] });
+    expect(server.violations).toEqual([
+      expect.stringContaining('not QueryRequest as published: / must NOT have additional properties (top)'),
+      expect.stringContaining("not UpsertRequest as published: /vectors/0 must have required property 'id'"),
+    ]);
+    const { endpoint, apiKey } = server;
+    const index = { name: 'x', schema: { fields: {} }, deployment_kind: 'managed' };
+    await fetch(`${endpoint}/indexes`, {
+      method: 'POST',
+      headers: { 'api-key': apiKey, 'x-pinecone-api-version': '2026-07' },
+      body: JSON.stringify(index),
+    });
+    expect(server.violations.at(-1)).toContain('deployment_kind');
+  });
+
+  it.each([
+    [
+      'null in metadata',
+      '/vectors/upsert',
+      { vectors: [{ id: 'a', values: [1, 0, 0], metadata: { a: null } }] },
+    ],
+    ['an id that is not ASCII', '/vectors/upsert', { vectors: [{ id: 'é', values: [1, 0, 0] }] }],
+    ['a vector of zeros', '/vectors/upsert', { vectors: [{ id: 'a', values: [0, 0, 0] }] }],
+    ['an empty list', '/query', { topK: 1, vector: [1, 0, 0], filter: { a: { $in: [] } } }],
+    ['a negated condition', '/query', { topK: 1, vector: [1, 0, 0], filter: { $not: { a: 1 } } }],
+    ['an order of strings', '/query', { topK: 1, vector: [1, 0, 0], filter: { a: { $gt: 'x' } } }],
+    ['more than 10,000 matches', '/query', { topK: 10_001, vector: [1, 0, 0] }],
+  ])('refuses %s', async (_, at, body) => {
+    expect((await post(double, at, { namespace: 'n', ...body })).status).toBe(400);
+  });
+});
