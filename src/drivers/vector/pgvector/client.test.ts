@@ -165,6 +165,16 @@ describe('a search by the index', () => {
     expect(new Set(ids(found)).size).toBe(found.length);
   });
 
+  it('asks for more where those at the cut are equally near, and takes the smallest ids', async () => {
+    const same = ['e', 'b', 'd', 'a', 'c'].map((id) => ({ id, values: target }));
+    await client.upsert(same, NEVER);
+    try {
+      expect(ids(await client.search(target, { ...QUERY, topK: 3 }, NEVER))).toEqual(['a', 'b', 'c']);
+    } finally {
+      await client.delete({ ids: ids(same) }, NEVER);
+    }
+  });
+
   it('looks at every row where pgvector is too old to go on', async () => {
     await server.query(`UPDATE pg_extension SET extversion = '0.7.4' WHERE extname = 'vector'`);
     try {
@@ -196,20 +206,20 @@ describe('a search by the index', () => {
 });
 
 describe('equally near records at the cut', () => {
-  it.each([
-    [40, 'are found by asking for some more'],
-    [1_500, 'are found by looking at every row'],
-  ])('of an index, %d of them, %s', async (count) => {
-    const client = await open({ exact_max_mb: 0 });
-    const id = (i: number): string => `t${String((i * 7) % count).padStart(4, '0')}`;
-    await client.upsert(
-      Array.from({ length: count }, (_, i) => ({ id: id(i), values: [1, 2, 3] })),
-      NEVER,
-    );
-    await client.upsert([{ id: 'nearer', values: [1, 1, 1] }], NEVER);
-    const found = await client.search([1, 1, 1], { ...QUERY, topK: 4 }, NEVER);
-    expect(ids(found)).toEqual(['nearer', 't0000', 't0001', 't0002']);
-  });
+  it.each([[40], [1_500]])(
+    'are those with the smallest ids, among %d that an index has little to tell apart by',
+    async (count) => {
+      const client = await open({ exact_max_mb: 0 });
+      const id = (i: number): string => `t${String((i * 7) % count).padStart(4, '0')}`;
+      await client.upsert(
+        Array.from({ length: count }, (_, i) => ({ id: id(i), values: [1, 2, 3] })),
+        NEVER,
+      );
+      await client.upsert([{ id: 'nearer', values: [1, 1, 1] }], NEVER);
+      const found = await client.search([1, 1, 1], { ...QUERY, topK: 4 }, NEVER);
+      expect(ids(found)).toEqual(['nearer', 't0000', 't0001', 't0002']);
+    },
+  );
 });
 
 describe('scores', () => {
