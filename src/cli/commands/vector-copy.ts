@@ -11,6 +11,7 @@ import { say } from '../print.ts';
 import { count } from '../progress.ts';
 import { reportRefusals } from '../refusals.ts';
 import type { Settings } from '../settings.ts';
+import { keepMemorySteady } from '../steady-memory.ts';
 import type { Terminal } from '../terminal.ts';
 import { shapeOf } from '../vector-pages.ts';
 
@@ -48,6 +49,7 @@ export function addVectorCopy(vectors: Command, terminal: Terminal, settings: Se
     )
     .action(
       inSession(terminal, settings, async (session, source: string, target: string, flags: CopyFlags) => {
+        keepMemorySteady();
         const both = { from: await session.find(source), to: await session.find(target) };
         checkBoth(both, flags);
         const job = await openJob(terminal, stateFolder(settings), {

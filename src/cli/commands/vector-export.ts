@@ -9,6 +9,7 @@ import { float32Json } from '../float32.ts';
 import { example } from '../help.ts';
 import { withRecordProgress } from '../progress.ts';
 import type { Settings } from '../settings.ts';
+import { keepMemorySteady } from '../steady-memory.ts';
 import type { Terminal } from '../terminal.ts';
 import { type ListedRecord, pages, shapeOf } from '../vector-pages.ts';
 import { replaceWhole } from './files.ts';
@@ -41,6 +42,7 @@ export function addVectorExport(vectors: Command, terminal: Terminal, settings: 
           file: string | undefined,
           { force = false }: { readonly force?: boolean },
         ) => {
+          keepMemorySteady();
           const toStdout = file === undefined || file === '-';
           if (toStdout && session.json)
             throw new ConnectorError(

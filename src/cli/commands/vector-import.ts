@@ -18,6 +18,7 @@ import { say } from '../print.ts';
 import { count, withRecordProgress } from '../progress.ts';
 import { NAMED_REFUSALS, reportRefusals, throwForConnector } from '../refusals.ts';
 import type { Settings } from '../settings.ts';
+import { keepMemorySteady } from '../steady-memory.ts';
 import type { Terminal } from '../terminal.ts';
 import { localSize } from './files.ts';
 
@@ -73,6 +74,7 @@ export function addVectorImport(vectors: Command, terminal: Terminal, settings: 
       inSession(terminal, settings, async (session, reference: string, file: string, flags: ImportFlags) => {
         if (flags.restart && flags.fromLine !== undefined)
           throw new ConnectorError('invalid_argument', 'give --restart or --from-line, not both');
+        keepMemorySteady();
         const size = await localSize(file);
         const connector = await session.find(reference);
         const job = await openJob(terminal, stateFolder(settings), {
