@@ -5,6 +5,7 @@ import type { DriverLoaders } from './registry/catalog.ts';
 export const drivers: DriverLoaders = {
   'file/local': () => import('./drivers/file/local/index.ts'),
   'serverless/local': () => import('./drivers/serverless/local/index.ts'),
+  'vector/chroma': () => import('./drivers/vector/chroma/index.ts'),
   'vector/embedded': () => import('./drivers/vector/embedded/index.ts'),
   'vector/milvus': () => import('./drivers/vector/milvus/index.ts'),
   'vector/pgvector': () => import('./drivers/vector/pgvector/index.ts'),

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll } from 'vitest';
+import type { VectorOpenContext } from '../../../driver.ts';
 import { testVectorDriver } from '../../../testing/vector.ts';
 import driver from './index.ts';
 import { startMilvus, type MilvusDouble } from './milvus.fixture.ts';
@@ -21,12 +22,19 @@ afterAll(async () => {
   await sdk.closeConnection();
 });
 
+const nameOf = ({ connectorId }: VectorOpenContext): string =>
+  `conformance_${connectorId.replaceAll('-', '')}`;
+
 testVectorDriver({
   driver,
   open(context) {
-    const collection = `conformance_${context.connectorId.replaceAll('-', '')}`;
+    const collection = nameOf(context);
     collections.add(collection);
     const options = { endpoint: live ?? server?.url, collection, ...(token !== undefined && { token }) };
     return driver.open(driver.options.parse(options), context);
   },
+  ...(live === undefined && {
+    removeBeneath: (context: VectorOpenContext) => server?.drop(nameOf(context)),
+    engine: { mode: 'wire', name: 'the .proto contract in @zilliz/milvus2-sdk-node 3.0' },
+  }),
 });

@@ -70,8 +70,9 @@ export async function openWeaviate(
     const { dimension, metric } = context;
     const held = collectionOf(api, { collection, tenant }, { dimension, metric });
     const { messageBytes } = await context.stage('credentials', async () => {
+      const meta = await metaOf(api, signal);
       await health(grpc, options, signal);
-      return metaOf(api, signal);
+      return meta;
     });
     await context.stage('collection', () => held.prepare(signal));
     // Four thirds of four bytes for each number.

@@ -53,8 +53,6 @@ async function failure(
 describe('the REST API', () => {
   it.each([
     ['that nobody listens at', closedPort, 'unavailable', 'ECONNREFUSED'],
-    ['that talks nonsense', nonsense, 'unavailable', 'gRPC at'],
-    ['that is noise', garbage, 'unavailable', 'gRPC at'],
     ['whose certificate nobody vouches for', selfSigned, 'unavailable', 'TLS'],
   ])('%s', async (_what, start, code, words) => {
     const { url } = during(await start());
