@@ -148,7 +148,7 @@ function newConnector(tenantId: string, connectorId: string, version: number): N
       settings: {},
       capabilities: ['read'],
       trusted: false,
-    metadata: { filler: 'x'.repeat(200) },
+      metadata: { filler: 'x'.repeat(200) },
       version,
       createdAt: now,
       updatedAt: now,

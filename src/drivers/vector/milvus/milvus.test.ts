@@ -34,7 +34,7 @@ testVectorDriver({
     return driver.open(driver.options.parse(options), context);
   },
   ...(live === undefined && {
-    removeBeneath: (context: VectorOpenContext) => server?.drop(nameOf(context)),
+    removeBeneath: async (context: VectorOpenContext) => server?.drop(nameOf(context)),
     engine: { mode: 'wire', name: 'the .proto contract in @zilliz/milvus2-sdk-node 3.0' },
   }),
 });
