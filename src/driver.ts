@@ -11,6 +11,7 @@ export {
 export {
   reach,
   targetOf,
+  type Agents,
   type Fetcher,
   type FetcherOptions,
   type Network,
@@ -42,4 +43,16 @@ export {
 export { inTerms, numbersOf, termsOf, type TermFilter } from './connectors/vector/terms.ts';
 export { nearer } from './connectors/vector/score.ts';
 export * from './connectors/file/driver.ts';
+export { fromHeaderValue, headerValue } from './connectors/file/metadata.ts';
+export { byteOrder } from './connectors/file/order.ts';
+export {
+  cursorAfter,
+  inKeyOrder,
+  joinedPath,
+  pathInCursor,
+  treePage,
+  type EntryKey,
+  type FolderReader,
+  type TreePage,
+} from './connectors/file/tree.ts';
 export * from './connectors/serverless/driver.ts';

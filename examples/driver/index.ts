@@ -1,4 +1,4 @@
-import { defineFileDriver } from '../../src/driver.ts';
+import { defineFileDriver, PRESIGNED_BY_SERVER } from '../../src/driver.ts';
 import { sqliteFiles } from './client.ts';
 import { sqliteOptions } from './options.ts';
 
@@ -10,10 +10,13 @@ export default defineFileDriver({
   capabilities: {
     ranges: true,
     createOnly: true,
+    ifMatch: false,
+    atomicReplace: true,
     copy: false,
     move: false,
-    presign: false,
+    ...PRESIGNED_BY_SERVER,
     contentType: true,
+    metadata: false,
     // https://sqlite.org/limits.html, read 2026-11-23: a row holds at most 1,000,000,000 bytes as SQLite is built for Node.
     limits: { pathBytes: 1024, fileBytes: 512 * 2 ** 20 },
   },

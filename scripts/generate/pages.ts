@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 import { codeRow, ERROR_CODES, type ErrorCode, type Recovery } from '../../src/errors/codes.ts';
 import { optionRows } from './options.ts';
-import { seenMatrix, seenParagraph, type SeenDriver } from './seen.ts';
+import { seenFilesMatrix, seenMatrix, seenParagraph, type SeenDriver } from './seen.ts';
 import { table } from './table.ts';
 
 const RETRIED: Readonly<Record<Recovery, string>> = {
@@ -51,8 +51,9 @@ export function capabilitiesPage(seenDrivers: readonly SeenDriver[]): string {
     const names = [...new Set(facts.flatMap((fact) => [...fact.keys()]))];
     const head = ['Capability or limit', ...those.map(({ id }) => `[${id}](drivers/${kind}-${id}.md)`)];
     const rows = names.map((name) => [`\`${name}\``, ...facts.map((fact) => fact.get(name) ?? '')]);
+    const seen = seenDrivers.filter(({ driver }) => driver.kind === kind);
     const matrix =
-      kind === 'vector' ? `\n${seenMatrix(seenDrivers.filter(({ driver }) => driver.kind === kind))}` : '';
+      kind === 'vector' ? `\n${seenMatrix(seen)}` : kind === 'file' ? `\n${seenFilesMatrix(seen)}` : '';
     return `## ${kind}\n\n${table(head, rows)}${matrix}`;
   });
   return `# Capabilities
@@ -90,7 +91,7 @@ ${
   peers.length === 0
     ? 'None.\n'
     : peers.map(([name, range]) => `- \`npm install ${name}@${range}\`\n`).join('')
-}${driver.kind === 'vector' ? `\n## How it was tested\n\n${seenParagraph(seenDriver)}` : ''}`;
+}${driver.kind !== 'serverless' ? `\n## How it was tested\n\n${seenParagraph(seenDriver)}` : ''}`;
 }
 
 /** The leaves of a driver's capabilities by dotted name. */

@@ -1,9 +1,35 @@
 import type { AnyDriver } from '../../src/registry/catalog.ts';
+import type { FileSeen } from '../../src/testing/file-seen.ts';
 import type { Seen } from '../../src/testing/vector-seen.ts';
 import { table } from './table.ts';
 
-/** What the conformance suite saw of a vector driver: the `seen.json` beside it; absent where it kept none. */
-export type SeenDriver = { readonly driver: AnyDriver; readonly seen: Seen | undefined };
+/** What the conformance suite saw of a driver: the `seen.json` beside it; absent where it kept none. */
+export type SeenDriver = {
+  readonly driver: AnyDriver;
+  readonly seen: Seen | undefined;
+  readonly seenFiles: FileSeen | undefined;
+};
+
+/** Which file drivers a real backend answered, and which a double. */
+export function seenFilesMatrix(drivers: readonly SeenDriver[]): string {
+  const head = ['Seen', ...drivers.map(({ driver }) => `[${driver.id}](drivers/file-${driver.id}.md)`)];
+  const facts: readonly (readonly [string, (seen: FileSeen) => string])[] = [
+    ['Tested', ({ mode }) => mode],
+    ['Against', ({ name }) => name],
+    ['Cases of the suite', ({ passed }) => `${passed} passed`],
+    ['Not asked for', ({ waived }) => `${Object.keys(waived).length || 'none'}`],
+  ];
+  const rows = facts.map(([name, of]) => [
+    name,
+    ...drivers.map(({ seenFiles }) => (seenFiles ? of(seenFiles) : 'not seen')),
+  ]);
+  return `### What answered the suite
+
+\`live\` was a real server or file system, \`wire\` a double that checks each request against the vendor's published
+contract. The pages of the drivers name the cases that were not asked for.
+
+${table(head, rows)}`;
+}
 
 /** The matrix operator × driver, and no more than was seen. */
 export function seenMatrix(drivers: readonly SeenDriver[]): string {
@@ -32,13 +58,34 @@ ${table(head, rows)}`;
 }
 
 /** How a driver was tested, for its own page. */
-export function seenParagraph({ seen }: SeenDriver): string {
+export function seenParagraph({ driver, seen, seenFiles }: SeenDriver): string {
+  if (driver.kind === 'file' && seenFiles) return filesParagraph(seenFiles);
   if (!seen) return 'What the conformance suite saw was not kept.\n';
   const how =
     seen.mode === 'live'
       ? `By the conformance suite, live, against ${seen.name}.`
       : `By the conformance suite, by wire: against a double that checks each request against ${seen.name}. No engine was reached.`;
   return `${how} Of the golden corpus of filters: ${counted(seen.filters)}.\n`;
+}
+
+function filesParagraph({ mode, name, passed, waived }: FileSeen): string {
+  const how = mode === 'live' ? `live, against ${name}` : `by wire, against ${name}`;
+  const lines = Object.entries(waived).map(([what, why]) => `- not asked for: ${what} (${why})\n`);
+  return `By the conformance suite, ${how}: ${passed} cases passed.\n${lines.length > 0 ? '\n' : ''}${lines.join('')}`;
+}
+
+/**
+ * The content of a file driver's `seen.json`.
+ *
+ * @throws Error when it is none.
+ */
+export function parseSeenFiles(text: string, path: string): FileSeen {
+  // A parse boundary, as below.
+  const seen = JSON.parse(text) as Partial<FileSeen>;
+  const known = (seen.mode === 'live' || seen.mode === 'wire') && typeof seen.name === 'string';
+  if (!known || typeof seen.passed !== 'number' || !seen.waived)
+    throw new Error(`${path} is not what the suite writes`);
+  return seen as FileSeen;
 }
 
 /**

@@ -17,6 +17,10 @@ export type Progress = { readonly task: string; readonly done: number; readonly 
 export interface OpenContext {
   readonly tenantId: string;
   readonly connectorId: string;
+  /** How the connector says that the backend knows us; absent where it does not say. */
+  readonly authType?: 'none' | 'api_key' | 'oauth' | 'iam' | undefined;
+  /** Whether an administrator made the connector: only such a one may use the host's own identity. */
+  readonly trusted: boolean;
   /** The folder that this connector alone owns. It may not exist yet; it is removed with the connector. */
   readonly folder: string;
   /** A folder that all connectors of this kind and tenant share, for caches. It may not exist yet. */

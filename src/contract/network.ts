@@ -1,3 +1,5 @@
+import type { Agent as HttpAgent } from 'node:http';
+import type { Agent as HttpsAgent } from 'node:https';
 import type { Socket } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
 import type { OpenContext } from './driver.ts';
@@ -20,6 +22,14 @@ export interface Fetcher {
   close(): Promise<void>;
 }
 
+/** Agents of Node's own `http` and `https`, for clients that are built upon these. */
+export interface Agents {
+  readonly http: HttpAgent;
+  readonly https: HttpsAgent;
+  /** Closes the connections; requests in flight fail. */
+  close(): void;
+}
+
 /**
  * A driver's only way to other machines.
  *
@@ -36,6 +46,7 @@ export interface Network {
   /** A TCP socket; a refused address is its `error` event, like any other failure to connect. */
   connect(to: { readonly host: string; readonly port: number }): Socket;
   fetcher(options?: FetcherOptions): Fetcher;
+  agents(options?: FetcherOptions): Agents;
 }
 
 /** Where a backend listens, and whether by TLS. */

@@ -10,6 +10,17 @@ export type Resolve = (
   done: (error: NodeJS.ErrnoException | null, addresses: LookupAddress[]) => void,
 ) => void;
 
+/** Connections to one host at most, unless told. */
+export const CONNECTIONS = 16;
+
+/** How a connection is made. */
+export type Dialing = {
+  readonly policy: EgressPolicy;
+  readonly resolve: Resolve;
+  /** Until a connection is ready, its TLS handshake included. */
+  readonly connectTimeoutMs: number;
+};
+
 /**
  * A replacement for `dns.lookup` that answers only where every address of the name is allowed, and otherwise with
  * ConnectorError `egress_denied`.
@@ -68,4 +79,8 @@ function denied(host: string): ConnectorError {
   return new ConnectorError('egress_denied', `${host} is not at an address that a connector may reach`, {
     details: { host },
   });
+}
+
+export function tooSlow(host: string): ConnectorError {
+  return new ConnectorError('timeout', `no connection to ${host} was made in time`);
 }

@@ -7,17 +7,16 @@ import type { Agent, RequestInit } from 'undici';
 import type { Fetcher, FetcherOptions, Network } from '../contract/network.ts';
 import { ConnectorError, isConnectorError } from '../errors/error.ts';
 import type { EgressPolicy } from './addresses.ts';
-import { assertHostAllowed, guardedConnect, guardedLookup, type Resolve } from './dialer.ts';
-
-const CONNECTIONS = 16;
-
-/** How a connection is made. */
-type Dialing = {
-  readonly policy: EgressPolicy;
-  readonly resolve: Resolve;
-  /** Until a connection is ready, its TLS handshake included. */
-  readonly connectTimeoutMs: number;
-};
+import { agents } from './agents.ts';
+import {
+  assertHostAllowed,
+  CONNECTIONS,
+  guardedConnect,
+  guardedLookup,
+  tooSlow,
+  type Dialing,
+  type Resolve,
+} from './dialer.ts';
 
 /**
  * The network as far as the policy lets a connector see it.
@@ -43,6 +42,7 @@ export function network(
     },
     connect: (to) => guardedConnect(to, policy, resolve),
     fetcher: (options) => fetcher({ policy, resolve, connectTimeoutMs }, options),
+    agents: (options) => agents({ policy, resolve, connectTimeoutMs }, options),
   };
 }
 
@@ -137,10 +137,6 @@ function guardedAgent(
       });
     },
   });
-}
-
-function tooSlow(host: string): ConnectorError {
-  return new ConnectorError('timeout', `no connection to ${host} was made in time`);
 }
 
 function unknownHost(host: string, cause: unknown): ConnectorError {

@@ -202,6 +202,8 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
       const context = {
         tenantId,
         connectorId,
+        authType: record.config.authType,
+        trusted: record.trusted,
         folder: folders.connector(tenantId, connectorType, connectorId),
         tenantFolder: folders.shared(tenantId, connectorType),
         clock,

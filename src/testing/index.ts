@@ -2,7 +2,7 @@
 export { testClock, type TestClock } from './clock.ts';
 export { testFileDriver, type FileDriverCase } from './file.ts';
 export { openContext } from './open-context.ts';
+export type { SuiteEngine } from './seen.ts';
 export { testServerlessDriver, type ServerlessDriverCase } from './serverless.ts';
 export { testStore, type StoreCase } from './store.ts';
 export { testVectorDriver, type VectorSuite } from './vector.ts';
-export type { SuiteEngine } from './vector-seen.ts';

@@ -17,6 +17,7 @@ export function openContext({
   return {
     tenantId: 'acme',
     connectorId: 'connector-1',
+    trusted: true,
     folder,
     tenantFolder: folder,
     clock: systemClock,

@@ -4,7 +4,8 @@ import type { Filter, VectorCapabilities } from '../connectors/vector/driver.ts'
 import { matches, operatorsOf, orderOfStrings, parseFilter } from '../connectors/vector/filter.ts';
 import { isConnectorError } from '../errors/error.ts';
 import { CORPUS, FILTERS } from './vector-corpus.ts';
-import { SeenFilters, type SuiteEngine } from './vector-seen.ts';
+import type { SuiteEngine } from './seen.ts';
+import { SeenFilters } from './vector-seen.ts';
 import { fill, idleVectorConnector, type VectorProof } from './vector-suite.ts';
 
 const ORIGIN = [1, 0, 0];

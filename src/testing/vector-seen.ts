@@ -1,14 +1,8 @@
 import type { Filter, FilterOperator } from '../connectors/vector/driver.ts';
 import { operatorsOf, orderOfStrings, parseFilter } from '../connectors/vector/filter.ts';
 import type { ConnectorError } from '../errors/error.ts';
+import type { SuiteEngine } from './seen.ts';
 import { NEEDS } from './vector-corpus.ts';
-
-/** What answered the suite: a real engine, or a double that validates requests against the published contract. */
-export type SuiteEngine = {
-  readonly mode: 'live' | 'wire';
-  /** The engine and its version, without what changes from run to run; of a double, the contract that it holds to. */
-  readonly name: string;
-};
 
 /** In how many filters of the corpus, each counted once. */
 type Tally = { exact: number; refused: number };

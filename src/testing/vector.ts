@@ -4,13 +4,13 @@ import path from 'node:path';
 import { afterAll, describe } from 'vitest';
 import type { z } from 'zod';
 import type { VectorClient, VectorDriver, VectorOpenContext } from '../connectors/vector/driver.ts';
+import type { SuiteEngine } from './seen.ts';
 import { testCollections } from './vector-collections.ts';
 import { testFilters } from './vector-filters.ts';
 import { testListing } from './vector-listing.ts';
 import { testRecords } from './vector-records.ts';
 import { testRefusals } from './vector-refusals.ts';
 import { testScores } from './vector-scores.ts';
-import type { SuiteEngine } from './vector-seen.ts';
 import { vectorConnector, vectorContext, type VectorProof } from './vector-suite.ts';
 
 /** The driver to prove, and how to open it. */

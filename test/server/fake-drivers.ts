@@ -5,6 +5,7 @@ import {
   defineServerlessDriver,
   defineVectorDriver,
   invalidField,
+  PRESIGNED_BY_SERVER,
   secret,
   type FileInfo,
   type FunctionInfo,
@@ -118,10 +119,13 @@ export const fakeFile = defineFileDriver({
   capabilities: {
     ranges: true,
     createOnly: true,
+    ifMatch: false,
+    atomicReplace: true,
     copy: false,
     move: false,
-    presign: false,
+    ...PRESIGNED_BY_SERVER,
     contentType: true,
+    metadata: false,
     limits: { pathBytes: 1024, fileBytes: 2 ** 40 },
   },
   open: async (given) => {

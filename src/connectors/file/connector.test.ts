@@ -13,10 +13,14 @@ import type { FileCapabilities, FileClient } from './driver.ts';
 const capabilities: FileCapabilities = {
   ranges: true,
   createOnly: true,
+  ifMatch: true,
+  atomicReplace: true,
   copy: true,
   move: true,
-  presign: true,
+  presignedBy: 'backend',
+  presignConditions: ['contentType'],
   contentType: true,
+  metadata: true,
   limits: { pathBytes: 1024, fileBytes: 1000 },
 };
 
@@ -80,12 +84,18 @@ describe('a file connector', () => {
       delete: async () => true,
       copy: async () => written,
       move: async () => written,
-      presign: async () => 'https://host/a',
+      presign: async (_path, { method }) => ({
+        url: 'https://host/a',
+        method,
+        headers: {},
+        expiresAt: new Date(0),
+      }),
     });
     await files.listFiles();
     await files.readFile('a');
     await files.writeFile('a', 'text');
     await files.writeFile('a', 'text', { ifNoneMatch: '*' });
+    await files.writeFile('a', 'text', { ifMatch: 'etag' });
     await files.writeFile('a', Readable.from([Buffer.from('x')]));
     await files.deleteFile('a');
     await files.copyFile('a', 'b');
@@ -95,6 +105,7 @@ describe('a file connector', () => {
       ['file.list', true],
       ['file.read', true],
       ['file.write', true],
+      ['file.write', false],
       ['file.write', false],
       ['file.write', false],
       ['file.delete', true],

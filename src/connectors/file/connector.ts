@@ -12,16 +12,21 @@ import type {
   FileCapabilities,
   FileClient,
   FileInfo,
+  FileMetadata,
   FilePage,
   OpenedFile,
+  PresignedUrl,
   PresignOptions,
   WriteResult,
 } from './driver.ts';
+import { checkedMetadata } from './metadata.ts';
 import { filePath, pathProblem } from './path.ts';
 import { readableOver, writableInto } from './streams.ts';
 
 export const MAX_LIST_LIMIT = 1000;
 export const MAX_PRESIGN_SECONDS = 7 * 86_400;
+// A header's value: anything else could end the header and begin another.
+const CONTENT_TYPE = /^[\w!#$&^.+-]{1,126}\/[\w!#$&^.+-]{1,126}(?:;[ -~]{1,200})?$/;
 /** How long an opened body may lie unread before it is ended and its handle freed. */
 export const BODY_IDLE_MS = 300_000;
 
@@ -34,7 +39,15 @@ export type ReadFileOptions = CallOptions & { readonly range?: ByteRange | undef
 export type WriteFileOptions = CallOptions & {
   readonly contentType?: string | undefined;
   readonly ifNoneMatch?: '*' | undefined;
+  /** The etag that the file must have now, as an earlier answer gave it. */
+  readonly ifMatch?: string | undefined;
+  /** The writer's own words about the file; see `FileMetadata`. */
+  readonly metadata?: FileMetadata | undefined;
+  /** Told of the bytes that the backend's client has taken of the content, as they grow. */
+  readonly onProgress?: ((bytes: number) => void) | undefined;
 };
+/** Signs an address of our own server for a path of the connector. */
+export type SignUrl = (path: string, options: PresignOptions) => PresignedUrl;
 
 export type FileConnectorParts = {
   readonly record: ConnectorRecord;
@@ -42,6 +55,8 @@ export type FileConnectorParts = {
   readonly session: ClientSession<FileClient>;
   readonly capabilities: FileCapabilities;
   readonly clock?: Clock;
+  /** Absent where no server is known that would answer the address. */
+  readonly signUrl?: SignUrl | undefined;
 };
 
 /**
@@ -55,11 +70,13 @@ export class FileConnector extends DriverConnector<FileClient> {
   /** What the driver declares; `unsupported` names one of these. */
   readonly fileCapabilities: FileCapabilities;
   readonly #clock: Clock;
+  readonly #signUrl: SignUrl | undefined;
 
-  constructor({ record, activity, session, capabilities, clock = systemClock }: FileConnectorParts) {
+  constructor({ record, activity, session, capabilities, clock = systemClock, signUrl }: FileConnectorParts) {
     super(record, session, activity);
     this.fileCapabilities = capabilities;
     this.#clock = clock;
+    this.#signUrl = signUrl;
   }
 
   /** The provider. */
@@ -157,14 +174,15 @@ export class FileConnector extends DriverConnector<FileClient> {
    * Replaces the file as a whole, durably, or leaves it as it was.
    *
    * A stream's time limit counts from its latest chunk, and it cannot be repeated after a failure; it is ended however
-   * the write ends. `ifNoneMatch: '*'` writes only where there is no file.
+   * the write ends. `ifNoneMatch: '*'` writes only where there is no file, `ifMatch` only over the content with that etag.
    *
-   * @throws ConnectorError `already_exists` under `ifNoneMatch`, or where a folder has the name; `payload_too_large`.
+   * @throws ConnectorError `already_exists` under `ifNoneMatch`, or where a folder has the name; `conflict` under
+   *   `ifMatch`, also where there is no file; `payload_too_large`.
    */
   async writeFile(
     path: string,
     content: FileContent,
-    { contentType, ifNoneMatch, signal }: WriteFileOptions = {},
+    { contentType, ifNoneMatch, ifMatch, metadata, onProgress, signal }: WriteFileOptions = {},
   ): Promise<WriteResult> {
     const bytes = bytesOf(content);
     const stream =
@@ -172,19 +190,30 @@ export class FileConnector extends DriverConnector<FileClient> {
     try {
       const key = this.#key(path);
       if (ifNoneMatch !== undefined) this.#require('createOnly');
+      if (ifMatch !== undefined) this.#require('ifMatch');
+      if (ifMatch !== undefined && ifNoneMatch !== undefined)
+        throw invalidField('ifMatch', 'and ifNoneMatch exclude each other');
       if (contentType !== undefined) this.#require('contentType');
+      if (contentType !== undefined && !CONTENT_TYPE.test(contentType))
+        throw invalidField('contentType', 'is a media type of at most 255 characters, such as text/plain');
+      if (metadata !== undefined) this.#require('metadata');
+      const options = {
+        ...{ contentType, ifNoneMatch, ifMatch },
+        metadata: metadata && checkedMetadata(metadata),
+      };
       const { fileBytes } = this.fileCapabilities.limits;
       if (bytes !== undefined) checkSize(bytes.byteLength, fileBytes);
-      const idempotent = bytes !== undefined && ifNoneMatch === undefined;
+      const idempotent = bytes !== undefined && ifNoneMatch === undefined && ifMatch === undefined;
       const call = { operation: 'file.write', idempotent, signal };
       const result = await this.#run(call, path, async (client, attempt) => {
-        const source = bytes ?? stream?.read(attempt, fileBytes) ?? new Uint8Array();
+        const source = bytes ?? stream?.read(attempt, fileBytes, onProgress) ?? new Uint8Array();
         try {
-          return await client.write(key, source, { contentType, ifNoneMatch }, attempt.signal);
+          return await client.write(key, source, options, attempt.signal);
         } catch (error) {
           throw stream?.isStarted ? unrepeatable(error) : error;
         }
       });
+      if (bytes !== undefined) onProgress?.(bytes.byteLength);
       return this.#shown(result);
     } finally {
       stream?.end();
@@ -223,25 +252,40 @@ export class FileConnector extends DriverConnector<FileClient> {
     return this.#transfer('move', from, to, { idempotent: false, signal });
   }
 
-  /** A URL that lets whoever holds it read or write this one file for `expiresInSeconds` (at most 7 days). */
+  /**
+   * An address that lets whoever holds it read or write this one file for `expiresInSeconds` (at most 7 days), without
+   * asking anybody again: an administrator's later word does not end it, a change of the credentials that signed it does.
+   *
+   * `contentType` and `maxBytes` bind what is put. Backends that sign nothing have it signed and answered by our server.
+   *
+   * @throws ConnectorError `unsupported` for a condition that the backend cannot tie an address to, and where neither the
+   *   backend signs nor a server of ours is known by its address.
+   */
   async presign(
     path: string,
-    { method = 'GET', expiresInSeconds = 3600, signal }: Partial<PresignOptions> & CallOptions = {},
-  ): Promise<string> {
+    {
+      method = 'GET',
+      expiresInSeconds = 3600,
+      contentType,
+      maxBytes,
+      signal,
+    }: Partial<PresignOptions> & CallOptions = {},
+  ): Promise<PresignedUrl> {
     const key = this.#key(path);
-    if (method !== 'GET' && method !== 'PUT') throw invalidField('method', 'is GET or PUT');
-    if (
-      !Number.isInteger(expiresInSeconds) ||
-      expiresInSeconds < 1 ||
-      expiresInSeconds > MAX_PRESIGN_SECONDS
-    ) {
-      throw invalidField('expiresInSeconds', `is a whole number from 1 to ${MAX_PRESIGN_SECONDS}`);
+    checkPresign({ method, expiresInSeconds, contentType, maxBytes });
+    const options = { method, expiresInSeconds, contentType, maxBytes };
+    const { presignedBy, presignConditions } = this.fileCapabilities;
+    for (const condition of ['contentType', 'maxBytes'] as const)
+      if (options[condition] !== undefined && !presignConditions.includes(condition))
+        throw lacking('presign', `addresses of this provider cannot be tied to ${condition}`);
+    if (presignedBy === 'server') {
+      if (this.#signUrl === undefined) throw lacking('presign', NO_SERVER);
+      return this.#signUrl(key, options);
     }
-    this.#require('presign');
     const call = { operation: 'file.presign', idempotent: true, signal };
     return this.#run(call, path, (client, { signal }) => {
       if (client.presign === undefined) throw lacking('presign');
-      return client.presign(key, { method, expiresInSeconds }, signal);
+      return client.presign(key, options, signal);
     });
   }
 
@@ -282,7 +326,9 @@ export class FileConnector extends DriverConnector<FileClient> {
     return basePath === '' ? answer : { ...answer, path: answer.path.slice(basePath.length + 1) };
   }
 
-  #require(capability: 'createOnly' | 'contentType' | 'copy' | 'move' | 'presign' | 'ranges'): void {
+  #require(
+    capability: 'createOnly' | 'ifMatch' | 'contentType' | 'metadata' | 'copy' | 'move' | 'ranges',
+  ): void {
     if (!this.fileCapabilities[capability]) throw lacking(capability);
   }
 
@@ -306,10 +352,26 @@ export class FileConnector extends DriverConnector<FileClient> {
   }
 }
 
-function lacking(capability: string): ConnectorError {
-  return new ConnectorError('unsupported', `this provider does not support ${capability}`, {
-    details: { capability },
-  });
+function lacking(
+  capability: string,
+  message = `this provider does not support ${capability}`,
+): ConnectorError {
+  return new ConnectorError('unsupported', message, { details: { capability } });
+}
+
+const NO_SERVER =
+  'this provider signs no addresses, and no server of the registry is known that could: open the registry with publicUrl, or run the server';
+
+function checkPresign({ method, expiresInSeconds, contentType, maxBytes }: PresignOptions): void {
+  if (method !== 'GET' && method !== 'PUT') throw invalidField('method', 'is GET or PUT');
+  if (!Number.isInteger(expiresInSeconds) || expiresInSeconds < 1 || expiresInSeconds > MAX_PRESIGN_SECONDS)
+    throw invalidField('expiresInSeconds', `is a whole number from 1 to ${MAX_PRESIGN_SECONDS}`);
+  if (method === 'GET' && contentType !== undefined) throw invalidField('contentType', 'is for PUT alone');
+  if (method === 'GET' && maxBytes !== undefined) throw invalidField('maxBytes', 'is for PUT alone');
+  if (contentType !== undefined && !CONTENT_TYPE.test(contentType))
+    throw invalidField('contentType', 'is a media type of at most 255 characters, such as text/plain');
+  if (maxBytes !== undefined && (!Number.isSafeInteger(maxBytes) || maxBytes < 1))
+    throw invalidField('maxBytes', 'is a whole number of at least 1');
 }
 
 /** The error with the file that it is about, as the caller spelled it. */

@@ -25,7 +25,7 @@ export interface ContentStream {
   /** Whether some of it was read, so that no other attempt can have the whole. */
   readonly isStarted: boolean;
   /** The chunks as bytes; each is progress of the call, and the call's signal ends a wait for the next. */
-  read(call: Call, maxBytes: number): AsyncIterable<Uint8Array>;
+  read(call: Call, maxBytes: number, onProgress?: (bytes: number) => void): AsyncIterable<Uint8Array>;
   /** Frees the source; does nothing a second time. */
   end(): void;
 }
@@ -46,7 +46,7 @@ export function contentStream(content: Exclude<FileContent, string | Uint8Array>
       return isStarted;
     },
     end,
-    async *read(call, maxBytes) {
+    async *read(call, maxBytes, onProgress) {
       isStarted = true;
       let sizeBytes = 0;
       try {
@@ -58,6 +58,7 @@ export function contentStream(content: Exclude<FileContent, string | Uint8Array>
           sizeBytes += chunk.byteLength;
           checkSize(sizeBytes, maxBytes);
           if (chunk.byteLength > 0) yield chunk;
+          onProgress?.(sizeBytes);
         }
       } finally {
         end();

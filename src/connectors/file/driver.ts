@@ -12,8 +12,13 @@ export type FileInfo = {
   readonly lastModified: Date;
   readonly etag?: string;
   readonly contentType?: string;
+  /** What the writer said about the file; a listing leaves it out where the backend does. */
+  readonly metadata?: FileMetadata;
   readonly isDirectory: boolean;
 };
+
+/** A writer's own words about a file: names of lower-case letters, digits and `_` to texts, 2,048 bytes in all. */
+export type FileMetadata = Readonly<Record<string, string>>;
 
 /** One page of a listing; without `nextCursor` it is the last. */
 export type FilePage = { readonly files: readonly FileInfo[]; readonly nextCursor?: string };
@@ -26,13 +31,31 @@ export type FileCapabilities = {
   readonly ranges: boolean;
   /** `ifNoneMatch: '*'` is atomic: of many writers exactly one succeeds. */
   readonly createOnly: boolean;
+  /** `ifMatch` is atomic: of many writers that saw one content exactly one replaces it. */
+  readonly ifMatch: boolean;
+  /** Whether a reader sees the old or the new whole at every moment; otherwise the file may be missing in between. */
+  readonly atomicReplace: boolean;
   readonly copy: boolean;
   readonly move: boolean;
-  readonly presign: boolean;
+  /** Who signs and answers the addresses of `presign`: the backend, or our server where there is one. */
+  readonly presignedBy: 'backend' | 'server';
+  /** What such an address can be tied to; our server ties it to all of them. */
+  readonly presignConditions: readonly PresignCondition[];
   /** Whether the content type given to a write comes back. */
   readonly contentType: boolean;
+  /** Whether the metadata given to a write comes back. */
+  readonly metadata: boolean;
   readonly limits: { readonly pathBytes: number; readonly fileBytes: number };
 };
+
+/** What a signed address may be tied to besides its file, method and time. */
+export type PresignCondition = 'contentType' | 'maxBytes';
+
+/** For drivers whose backend signs nothing. */
+export const PRESIGNED_BY_SERVER = {
+  presignedBy: 'server',
+  presignConditions: ['contentType', 'maxBytes'],
+} as const satisfies Partial<FileCapabilities>;
 
 /** A listing as the client gets it. */
 export type ClientListOptions = {
@@ -46,13 +69,30 @@ export type ClientListOptions = {
 export type ClientWriteOptions = {
   readonly contentType?: string | undefined;
   readonly ifNoneMatch?: '*' | undefined;
+  /** The etag that the file must have now. */
+  readonly ifMatch?: string | undefined;
+  readonly metadata?: FileMetadata | undefined;
 };
 /** What was written, as it lies on the backend now. */
 export type WriteResult = { readonly path: string; readonly size: number; readonly etag?: string };
 /** A file that is being read: the facts of the whole, and the bytes that were asked for. */
 export type OpenedFile = { readonly info: FileInfo; readonly body: AsyncIterable<Uint8Array> };
 /** What a signed address is for, and for how long. */
-export type PresignOptions = { readonly method: 'GET' | 'PUT'; readonly expiresInSeconds: number };
+export type PresignOptions = {
+  readonly method: 'GET' | 'PUT';
+  readonly expiresInSeconds: number;
+  /** Of what is put. */
+  readonly contentType?: string | undefined;
+  /** Of what is put, at most. */
+  readonly maxBytes?: number | undefined;
+};
+/** An address that whoever holds it may use once or often, with the headers that have to be sent along. */
+export type PresignedUrl = {
+  readonly url: string;
+  readonly method: 'GET' | 'PUT';
+  readonly headers: Readonly<Record<string, string>>;
+  readonly expiresAt: Date;
+};
 
 /**
  * One method per operation. Every path has passed the path rule (`path.ts`) and is canonical: no leading or trailing
@@ -70,7 +110,7 @@ export interface FileClient extends Client {
   readBytes(path: string, range: ByteRange | undefined, signal: AbortSignal): Promise<Uint8Array>;
   /** The file as a stream; the caller consumes or ends the body, and either frees what it holds. */
   readStream(path: string, range: ByteRange | undefined, signal: AbortSignal): Promise<OpenedFile>;
-  /** Whole or not at all, durable when it resolves. @throws ConnectorError `already_exists` under `ifNoneMatch`. */
+  /** Whole or not at all, durable when it resolves. @throws ConnectorError `already_exists` under `ifNoneMatch`, `conflict` under `ifMatch`. */
   write(
     path: string,
     content: Uint8Array | AsyncIterable<Uint8Array>,
@@ -81,7 +121,7 @@ export interface FileClient extends Client {
   delete(path: string, signal: AbortSignal): Promise<boolean>;
   copy?(from: string, to: string, signal: AbortSignal): Promise<WriteResult>;
   move?(from: string, to: string, signal: AbortSignal): Promise<WriteResult>;
-  presign?(path: string, options: PresignOptions, signal: AbortSignal): Promise<string>;
+  presign?(path: string, options: PresignOptions, signal: AbortSignal): Promise<PresignedUrl>;
 }
 
 /** A driver of a file backend. */

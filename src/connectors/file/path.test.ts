@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { isConnectorError } from '../../errors/error.ts';
 import { parseWith } from '../../contract/validate.ts';
-import { ATTACKS } from './attacks.fixture.ts';
+import { ATTACKS } from '../../testing/file-attacks.ts';
 import { filePath, pathProblem } from './path.ts';
 import { fileSettings } from './schema.ts';
 

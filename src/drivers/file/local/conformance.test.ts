@@ -14,7 +14,11 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-testFileDriver({ driver, open: () => openLocal({}, { folder: join(folder, 'handles'), log: silent }) });
+testFileDriver({
+  driver,
+  open: () => openLocal({}, { folder: join(folder, 'handles'), log: silent }),
+  engine: { mode: 'live', name: 'the file system, by node:fs on Linux' },
+});
 // The weaker way of systems without /proc/self/fd, which this one can take as well.
 testFileDriver({
   driver: { ...driver, id: 'local, by paths' },

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { ATTACKS } from '../../../connectors/file/attacks.fixture.ts';
+import { ATTACKS } from '../../../testing/file-attacks.ts';
 import type { FileClient } from '../../../driver.ts';
 import { fileConnector } from '../../../testing/file-suite.ts';
 import driver from './index.ts';

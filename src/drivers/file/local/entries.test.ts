@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import type { FileClient } from '../../../driver.ts';
 import { clientOver, signal, temporaryFolder } from './local.fixture.ts';
-import { byteOrder } from './order.ts';
+import { byteOrder } from '../../../driver.ts';
 
 it('compares strings as their UTF-8 bytes do', () => {
   const piece = fc.constantFrom(

@@ -1,7 +1,7 @@
 import { opendir } from 'node:fs/promises';
+import { byteOrder, type EntryKey } from '../../../driver.ts';
 import { stopIfAborted } from './errors.ts';
 import type { Folder } from './folder.ts';
-import { byteOrder } from './order.ts';
 import type { Root } from './root.ts';
 import { isTemporary } from './temporary.ts';
 
@@ -11,9 +11,6 @@ const WINDOW = 8192;
 const MAX_WINDOWS = 2;
 /** A change this close to a pass might have been made after it within one step of the file system's clock. */
 const SETTLED_MS = 100;
-
-/** A name in a folder, with a trailing `/` where it is a folder: sorted by it, a tree is in order of its full paths. */
-export type EntryKey = string;
 
 type Window = {
   /** The folder and its state; undefined where it may be changing. */
