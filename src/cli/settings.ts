@@ -8,6 +8,12 @@ export const settings = z.object({
   CONNECTORS_DATA_DIR: z.string().min(1).default('./data').describe('Where everything is kept.'),
   CONNECTORS_HOST: z.string().min(1).default('127.0.0.1').describe('The address that the server listens on.'),
   CONNECTORS_PORT: port.default(7420).describe('The port that the server listens on; 0 takes a free one.'),
+  CONNECTORS_PUBLIC_URL: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .describe(
+      'Where callers reach the server, for addresses that it signs; the address it listens on unless told.',
+    ),
   CONNECTORS_URL: z
     .url({ protocol: /^https?$/ })
     .optional()

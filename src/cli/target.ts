@@ -15,6 +15,7 @@ export type Target = {
   readonly apiKey?: string | undefined;
   readonly dataDir: string;
   readonly egress: EgressOptions;
+  readonly publicUrl: string | undefined;
 };
 
 /** The target that options name, and the environment where they name none. `--data-dir` wins over CONNECTORS_URL. */
@@ -31,6 +32,7 @@ export function targetOf(
       allowPrivate: settings.CONNECTORS_EGRESS_ALLOW_PRIVATE,
       allowCidrs: settings.CONNECTORS_EGRESS_ALLOW,
     },
+    publicUrl: settings.CONNECTORS_PUBLIC_URL,
   };
 }
 
@@ -65,12 +67,19 @@ export function openServedRegistry(target: Target, terminal: Terminal, log: Log)
 type OpenOptions = Pick<RegistryOptions, 'log' | 'resumeInvocations'> & { readonly needsDirectory: boolean };
 
 async function open(
-  { dataDir, apiKey, egress }: Target,
+  { dataDir, apiKey, egress, publicUrl }: Target,
   terminal: Terminal,
   { needsDirectory, ...options }: OpenOptions,
 ): Promise<ConnectorRegistry> {
   try {
-    return await ConnectorRegistry.open({ dataDir, drivers, env: terminal.env, egress, ...options });
+    return await ConnectorRegistry.open({
+      dataDir,
+      drivers,
+      env: terminal.env,
+      egress,
+      publicUrl,
+      ...options,
+    });
   } catch (error) {
     if (!isConnectorError(error) || typeof error.details['pid'] !== 'number') throw error;
     const { pid, url } = error.details;

@@ -129,7 +129,12 @@ export function makeConnector(
     case 'vector':
       return new VectorConnector({ ...shared, capabilities: driver.capabilities });
     case 'file':
-      return new FileConnector({ ...shared, capabilities: driver.capabilities });
+      return new FileConnector({
+        ...shared,
+        capabilities: driver.capabilities,
+        clock: parts.clock,
+        signUrl: (key, options) => parts.addresses.sign(record, key, options),
+      });
     case 'serverless':
       return new ServerlessConnector({
         ...shared,

@@ -16,6 +16,7 @@ import { ApiKeys } from './keys.ts';
 import { silentLog } from './log.ts';
 import { OpenClients } from './open-clients.ts';
 import type { Emit, Parts } from './parts.ts';
+import { SignedAddresses } from './signed-addresses.ts';
 
 /**
  * Which addresses the connectors of tenants may reach. Those that an administrator made reach private networks as well;
@@ -40,6 +41,8 @@ export type RegistryOptions = {
   readonly log?: Log;
   /** The addresses that connectors of tenants may reach besides public ones; none by default. */
   readonly egress?: EgressOptions;
+  /** Where callers reach the server of this registry, for addresses that it signs; where `announce` says unless told. */
+  readonly publicUrl?: string | undefined;
   readonly clock?: Clock;
   /** In 0 to 1, for the jitter of delays. */
   readonly random?: () => number;
@@ -58,7 +61,7 @@ export type Assembly = {
   readonly parts: Parts;
   readonly keys: ApiKeys;
   readonly graceMs: number;
-  /** Tells other processes where this registry is served. */
+  /** Tells other processes, and who signs addresses, where this registry is served. */
   announce(url: string): Promise<void>;
   /** Closes the store, removes what was temporary and lets go of the data directory. */
   close(): Promise<void>;
@@ -85,9 +88,11 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
       const ring = await openRing(dataDir?.path, env);
       await checkRing(ring, store);
       const folders = new Folders(dataDir?.path);
+      const sealing = cipher(ring);
+      const addresses = new SignedAddresses({ cipher: sealing, clock, serverUrl: options.publicUrl });
       const parts: Parts = {
         store,
-        cipher: cipher(ring),
+        cipher: sealing,
         catalog: new DriverCatalog(options.drivers ?? drivers),
         clients: new OpenClients({
           clock,
@@ -99,6 +104,7 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
         activity: new ActivityWriter(store, clock, log),
         folders,
         counters: memoryCounters(),
+        addresses,
         network: (trusted) => (trusted ? trusting : guarded),
         clock,
         random: options.random ?? Math.random,
@@ -110,7 +116,10 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
         parts,
         keys: new ApiKeys(store, clock),
         graceMs,
-        announce: async (url) => dataDir?.announce(url),
+        async announce(url) {
+          addresses.servedAt(url);
+          await dataDir?.announce(url);
+        },
         async close() {
           await store.close();
           await folders.close();

@@ -10,6 +10,7 @@ import type { ActivityWriter } from './activity.ts';
 import type { DriverCatalog } from './catalog.ts';
 import type { Folders } from './folders.ts';
 import type { OpenClients } from './open-clients.ts';
+import type { SignedAddresses } from './signed-addresses.ts';
 
 /** What happens in a registry, by event name. */
 export type RegistryEvents = {
@@ -37,6 +38,7 @@ export type Parts = {
   readonly activity: ActivityWriter;
   readonly folders: Folders;
   readonly counters: RateLimitCounters;
+  readonly addresses: SignedAddresses;
   /** What a connector may reach: private addresses, too, where an administrator made it. */
   readonly network: (trusted: boolean) => Network;
   readonly clock: Clock;

@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { BaseConnector } from '../connectors/base.ts';
 import { ConnectorConfig } from '../connectors/config.ts';
-import type { FileConnector } from '../connectors/file/connector.ts';
+import { FileConnector } from '../connectors/file/connector.ts';
 import type { ConnectorStatus, ConnectorType } from '../connectors/kinds.ts';
 import { ServerlessConnector } from '../connectors/serverless/connector.ts';
 import { DriverConnector } from '../connectors/session.ts';
@@ -17,6 +17,7 @@ import { assemble, type Assembly, type RegistryOptions } from './opening.ts';
 import { sealCredentials } from './options.ts';
 import type { RegistryEvents } from './parts.ts';
 import { notFound } from './session.ts';
+import { invalidAddress, type SignedUse } from './signed-addresses.ts';
 import {
   checkConnectorId,
   connectorPatch,
@@ -53,6 +54,9 @@ export type ListOptions = Scope & {
   readonly limit?: number | undefined;
   readonly offset?: number | undefined;
 };
+
+/** What the holder of a signed address may do, and whose file it is. */
+export type SignedFile = SignedUse & { readonly tenantId: string };
 
 type Listener<Event> = (event: Event) => void;
 
@@ -146,8 +150,7 @@ export class ConnectorRegistry implements AsyncDisposable {
       throw invalidField('connector', 'is of a class of your own; use create() for built-in kinds');
     checkConnectorId(record.connectorId);
     parseWith(tenantIdSchema, record.tenantId, 'tenant_id');
-    const stored = await store.getConnector(record.tenantId, record.connectorId);
-    if (!stored) {
+    if (!(await store.getConnector(record.tenantId, record.connectorId))) {
       const secrets = sealCredentials(connector.config.credentials, record, { cipher });
       const made = { ...record, config: masked(record.config) };
       await store.insertConnectors([
@@ -277,6 +280,19 @@ export class ConnectorRegistry implements AsyncDisposable {
     return this.#parts.catalog.describe();
   }
 
+  /**
+   * The file that a signed address of this registry's server is for.
+   *
+   * @throws ConnectorError `permission_denied` alike for an address that is not valid, too old, or of a connector that
+   *   is gone.
+   */
+  async signedFile(connectorId: string, sealed: string, method: 'GET' | 'PUT'): Promise<SignedFile> {
+    const connector = await this.get(connectorId).catch(absent);
+    if (!(connector instanceof FileConnector)) throw invalidAddress();
+    const use = this.#parts.addresses.redeem(connector, sealed, method);
+    return { ...use, tenantId: connector.tenantId };
+  }
+
   /** Proves that the store answers. */
   async ping(): Promise<void> {
     await this.#parts.store.ping();
@@ -372,13 +388,8 @@ export class ConnectorRegistry implements AsyncDisposable {
 
 function checkVersion(patch: ConnectorPatchDict, stored: number): void {
   if (patch.version === undefined || patch.version === stored) return;
-  throw new ConnectorError(
-    'conflict',
-    `version is ${stored} by now, not ${patch.version}; read the connector again`,
-    {
-      details: { version: stored },
-    },
-  );
+  const message = `version is ${stored} by now, not ${patch.version}; read the connector again`;
+  throw new ConnectorError('conflict', message, { details: { version: stored } });
 }
 
 function absent(error: unknown): undefined {

@@ -10,6 +10,7 @@ import { frameworkError } from './framework-errors.ts';
 import { hostCheck, SECURITY_HEADERS } from './guard.ts';
 import { type Problem, problemHeaders, problemOf, rangeStatus } from './problem.ts';
 import { API_PREFIX, MethodNotAllowed, mountOperations } from './routes.ts';
+import { mountSignedAddresses } from './signed.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -130,6 +131,7 @@ export async function httpApp({
     return reply.send({ status: 'ready' });
   });
   await mountDocs(app, operations);
+  mountSignedAddresses(app, registry);
   await app.register(
     async (api) => {
       api.addHook('onRequest', async (request) => {

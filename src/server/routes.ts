@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify';
 import { ConnectorError, invalidField } from '../errors/error.ts';
-import { type BytesAnswer, type Operation, runOperation } from '../operations/operation.ts';
+import { type BytesAnswer, type Caller, type Operation, runOperation } from '../operations/operation.ts';
 import { readText } from '../operations/text-input.ts';
 import type { ConnectorRegistry } from '../registry/registry.ts';
 
@@ -105,17 +105,33 @@ function pick(choices: readonly Operation[], { headers }: FastifyRequest): Opera
 }
 
 async function handle(operation: Operation, exchange: Exchange): Promise<FastifyReply> {
-  const { request, reply, registry } = exchange;
+  const { request } = exchange;
   const { caller } = request;
   // The authentication hook runs before every handler of this scope.
   if (!caller) throw new ConnectorError('internal', 'the request was not authenticated');
+  return runRequest(operation, { ...exchange, caller, input: rawInput(operation, exchange) });
+}
+
+/** What a request runs an operation with. */
+export type RequestRun = Omit<Exchange, 'rest'> & {
+  readonly caller: Caller;
+  /** In wire names; for what the headers say, see `headersOf`. */
+  readonly input: Record<string, unknown>;
+  /** The request's own body unless told. */
+  readonly content?: AsyncIterable<Uint8Array>;
+};
+
+/** Runs an operation until it is done or the caller has gone, and answers what it answers. */
+export async function runRequest(
+  operation: Operation,
+  { request, reply, registry, caller, input, content = request.raw }: RequestRun,
+): Promise<FastifyReply> {
   const gone = new AbortController();
   reply.raw.once('close', () => {
     // Aborting makes an error with its stack, which costs more than all the rest: not where the answer is out.
     if (!reply.raw.writableEnded) gone.abort();
   });
-  const input = rawInput(operation, exchange);
-  const context = { registry, caller, signal: gone.signal, content: request.raw };
+  const context = { registry, caller, signal: gone.signal, content };
   if (operation.output === 'bytes') return sendBytes(reply, await runOperation(operation, context, input));
   const output = await runOperation(operation, context, input);
   // `reply` reads fields of the validated input; what it needs of them are the caller's own strings and flags.
@@ -124,17 +140,26 @@ async function handle(operation: Operation, exchange: Exchange): Promise<Fastify
   return reply.code(status).header('content-type', JSON_TYPE).send(JSON.stringify(output));
 }
 
+/** The fields of an operation's input that are headers. */
+export function headersOf(
+  { headers: fields }: Operation,
+  { headers }: FastifyRequest,
+): Record<string, unknown> {
+  const taken: Record<string, unknown> = {};
+  for (const { header, field, read } of fields ?? []) {
+    const text = headers[header.toLowerCase()];
+    if (typeof text === 'string') taken[field] = read ? read(text) : text;
+  }
+  return taken;
+}
+
 /** The operation's input in wire names, gathered from the path, the headers, and the query or the body. */
 function rawInput(operation: Operation, { request, rest }: Exchange): Record<string, unknown> {
   // Fastify's own parsers made these: a map of strings each, the body whatever JSON was sent.
   const params = request.params as Readonly<Record<string, string>>;
   const query = request.query as Readonly<Record<string, unknown>>;
   const input = usesBody(operation) ? bodyFields(request.body) : readText(operation, query);
-  const taken: Record<string, unknown> = {};
-  for (const { header, field, read } of operation.headers ?? []) {
-    const text = request.headers[header.toLowerCase()];
-    if (typeof text === 'string') taken[field] = read ? read(text) : text;
-  }
+  const taken = headersOf(operation, request);
   for (const [name, value] of Object.entries(params))
     taken[name === '*' && rest !== undefined ? rest : name] = value;
   if (usesBody(operation)) Object.assign(taken, query);

@@ -72,8 +72,10 @@ export async function startServer({
   const address = app.server.address();
   const bound = typeof address === 'object' && address !== null ? address.port : port;
   const shownHost = host.includes(':') && !host.startsWith('[') ? `[${host}]` : host;
+  const url = `${tls ? 'https' : 'http'}://${shownHost}:${bound}`;
+  await registry.announce(url);
   return {
-    url: `${tls ? 'https' : 'http'}://${shownHost}:${bound}`,
+    url,
     close: () => (closing ??= stop()),
   };
 }

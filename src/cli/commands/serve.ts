@@ -83,7 +83,6 @@ export function addServeCommands(program: Command, terminal: Terminal, settings:
       logger,
     });
     try {
-      await registry.announce(server.url);
       await ready(registry, server);
       if (!terminal.signal.aborted) await once(terminal.signal, 'abort');
     } catch (error) {

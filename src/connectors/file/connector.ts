@@ -46,8 +46,8 @@ export type WriteFileOptions = CallOptions & {
   /** Told of the bytes that the backend's client has taken of the content, as they grow. */
   readonly onProgress?: ((bytes: number) => void) | undefined;
 };
-/** Signs an address of our own server for a path of the connector. */
-export type SignUrl = (path: string, options: PresignOptions) => PresignedUrl;
+/** Signs an address of our own server for a path from the root; `undefined` where no server is known. */
+export type SignUrl = (key: string, options: PresignOptions) => PresignedUrl | undefined;
 
 export type FileConnectorParts = {
   readonly record: ConnectorRecord;
@@ -55,7 +55,6 @@ export type FileConnectorParts = {
   readonly session: ClientSession<FileClient>;
   readonly capabilities: FileCapabilities;
   readonly clock?: Clock;
-  /** Absent where no server is known that would answer the address. */
   readonly signUrl?: SignUrl | undefined;
 };
 
@@ -279,8 +278,9 @@ export class FileConnector extends DriverConnector<FileClient> {
       if (options[condition] !== undefined && !presignConditions.includes(condition))
         throw lacking('presign', `addresses of this provider cannot be tied to ${condition}`);
     if (presignedBy === 'server') {
-      if (this.#signUrl === undefined) throw lacking('presign', NO_SERVER);
-      return this.#signUrl(key, options);
+      const signed = this.#signUrl?.(key, options);
+      if (signed === undefined) throw lacking('presign', NO_SERVER);
+      return signed;
     }
     const call = { operation: 'file.presign', idempotent: true, signal };
     return this.#run(call, path, (client, { signal }) => {

@@ -1,0 +1,97 @@
+import { z } from 'zod';
+import type { ConnectorRecord } from '../connectors/base.ts';
+import type { FileConnector } from '../connectors/file/connector.ts';
+import type { PresignedUrl, PresignOptions } from '../connectors/file/driver.ts';
+import type { Clock } from '../contract/clock.ts';
+import { ConnectorError } from '../errors/error.ts';
+import type { Cipher } from '../secrets/cipher.ts';
+
+/** Where our server answers signed addresses, below its own address. */
+export const SIGNED_PREFIX = '/signed';
+/** No credential can have this name: a blank is in no option's. */
+const FIELD = 'signed address';
+
+const permit = z.strictObject({
+  path: z.string(),
+  method: z.enum(['GET', 'PUT']),
+  until: z.int(),
+  contentType: z.string().optional(),
+  maxBytes: z.int().optional(),
+});
+
+/** What the holder of a signed address may do. */
+export type SignedUse = {
+  /** Relative to the connector's base path. */
+  readonly path: string;
+  readonly contentType?: string | undefined;
+  readonly maxBytes?: number | undefined;
+};
+
+/**
+ * Addresses of our own server for files of backends that sign none.
+ *
+ * What an address permits is sealed in it for its tenant and connector, as credentials are: it cannot be read, altered
+ * or used on another connector, and it ends with the master key that sealed it.
+ */
+export class SignedAddresses {
+  readonly #cipher: Cipher;
+  readonly #clock: Clock;
+  #serverUrl: string | undefined;
+
+  constructor({ cipher, clock, serverUrl }: { cipher: Cipher; clock: Clock; serverUrl: string | undefined }) {
+    this.#cipher = cipher;
+    this.#clock = clock;
+    this.#serverUrl = serverUrl;
+  }
+
+  /** The server listens at this address, which counts unless the operator named another. */
+  servedAt(url: string): void {
+    this.#serverUrl ??= url;
+  }
+
+  /** @param key the path from the root, base path included. `undefined` where no server is known. */
+  sign(
+    { tenantId, connectorId }: Pick<ConnectorRecord, 'tenantId' | 'connectorId'>,
+    key: string,
+    { method, expiresInSeconds, contentType, maxBytes }: PresignOptions,
+  ): PresignedUrl | undefined {
+    if (this.#serverUrl === undefined) return undefined;
+    const until = this.#clock.now() + expiresInSeconds * 1_000;
+    const text = JSON.stringify({ path: key, method, until, contentType, maxBytes });
+    const sealed = this.#cipher.seal(text, { tenantId, connectorId, field: FIELD });
+    return {
+      url: `${this.#serverUrl.replace(/\/+$/, '')}${SIGNED_PREFIX}/${encodeURIComponent(connectorId)}/${sealed}`,
+      method,
+      headers: contentType === undefined ? {} : { 'content-type': contentType },
+      expiresAt: new Date(until),
+    };
+  }
+
+  /** @throws ConnectorError `permission_denied`, in the same words whatever is wrong. */
+  redeem(connector: FileConnector, sealed: string, method: 'GET' | 'PUT'): SignedUse {
+    const { tenantId, connectorId, basePath } = connector;
+    const given = this.#permitIn(sealed, { tenantId, connectorId });
+    const root = basePath === '' ? '' : `${basePath}/`;
+    // The base path may have changed since: an address never reaches what the connector itself no longer does.
+    if (given?.method !== method || given.until <= this.#clock.now() || !given.path.startsWith(root))
+      throw invalidAddress();
+    const { path, contentType, maxBytes } = given;
+    return { path: path.slice(root.length), contentType, maxBytes };
+  }
+
+  #permitIn(sealed: string, place: Pick<ConnectorRecord, 'tenantId' | 'connectorId'>) {
+    try {
+      return permit.parse(JSON.parse(this.#cipher.open(sealed, { ...place, field: FIELD })));
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** One error for every reason: which of them it is would tell about connectors and keys. */
+export function invalidAddress(): ConnectorError {
+  return new ConnectorError(
+    'permission_denied',
+    'the signed address is not valid, or no longer; ask for a new one',
+  );
+}
