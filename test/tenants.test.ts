@@ -28,6 +28,9 @@ const CASES: Readonly<
   'file.stat': { kind: 'file', rest: 'kept.txt' },
   'file.write': { kind: 'file', rest: 'kept.txt', asking: { raw: 'stolen' } },
   'file.delete': { kind: 'file', rest: 'kept.txt' },
+  'file.copy': { kind: 'file', asking: { body: { from: 'kept.txt', to: 'stolen.txt' } } },
+  'file.move': { kind: 'file', asking: { body: { from: 'kept.txt', to: 'stolen.txt' } } },
+  'file.presign': { kind: 'file', asking: { body: { path: 'kept.txt' } } },
   'function.list': { kind: 'serverless' },
   'function.deploy': {
     kind: 'serverless',

@@ -18,6 +18,19 @@ const fileInfo = z
   })
   .meta({ id: 'File' });
 
+/** What a write answers. */
+export const writtenFile = z.object({
+  path: z.string(),
+  size: z.int().min(0),
+  etag: z.string().optional(),
+});
+
+// Weak etags, `*` and lists are refused: none of them says which one content is meant to be replaced.
+const oneEtag = z
+  .string()
+  .regex(/^(?:"[^"]+"|(?!W\/)[^",*\s]+)$/, 'is one strong etag')
+  .transform(unquoted);
+
 const etags = z
   .string()
   .optional()
@@ -103,23 +116,24 @@ export const fileWrite = defineOperation({
   request: 'bytes',
   headers: [
     { header: 'If-None-Match', field: 'if_none_match' },
+    { header: 'If-Match', field: 'if_match' },
     { header: 'Content-Type', field: 'content_type' },
   ],
   input: z.strictObject({
     connector_id: connectorId,
     path: filePath,
     if_none_match: z.literal('*').optional().describe('`*` writes only where there is no file yet.'),
+    if_match: oneEtag.optional().describe('One etag: writes only over the content that has it.'),
     content_type: z.string().max(256).optional().describe('Kept with the file where the backend can.'),
   }),
-  output: z.object({ path: z.string(), size: z.int().min(0), etag: z.string().optional() }),
-  async run({ tenant, content, signal }, { connector_id, path, if_none_match, content_type }) {
+  output: writtenFile,
+  async run({ tenant, content, signal }, { connector_id, path, if_none_match, if_match, content_type }) {
     const connector = await tenant().file(connector_id);
     // Every HTTP client sends some type; a backend that keeps none is no reason to refuse the file.
     const contentType = connector.fileCapabilities.contentType ? content_type : undefined;
     try {
-      return toWire(
-        await connector.writeFile(path, content, { contentType, ifNoneMatch: if_none_match, signal }),
-      );
+      const conditions = { ifNoneMatch: if_none_match, ifMatch: if_match };
+      return toWire(await connector.writeFile(path, content, { contentType, ...conditions, signal }));
     } catch (error) {
       throw if_none_match === undefined ? error : preconditionFailed(error);
     }

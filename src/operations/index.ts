@@ -1,6 +1,7 @@
 import * as admin from './admin.ts';
 import * as connector from './connector.ts';
 import * as file from './file.ts';
+import * as transfer from './file-transfer.ts';
 import type { Operation } from './operation.ts';
 import * as serverless from './serverless.ts';
 import * as vector from './vector.ts';
@@ -28,6 +29,9 @@ export const operations: readonly Operation[] = [
   file.fileStat,
   file.fileWrite,
   file.fileDelete,
+  transfer.fileCopy,
+  transfer.fileMove,
+  transfer.filePresign,
   serverless.functionList,
   serverless.functionDeploy,
   serverless.functionRemove,

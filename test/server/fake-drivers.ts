@@ -5,7 +5,6 @@ import {
   defineServerlessDriver,
   defineVectorDriver,
   invalidField,
-  PRESIGNED_BY_SERVER,
   secret,
   type FileInfo,
   type FunctionInfo,
@@ -119,13 +118,14 @@ export const fakeFile = defineFileDriver({
   capabilities: {
     ranges: true,
     createOnly: true,
-    ifMatch: false,
+    ifMatch: true,
     atomicReplace: true,
-    copy: false,
-    move: false,
-    ...PRESIGNED_BY_SERVER,
+    copy: true,
+    move: true,
+    presignedBy: 'backend',
+    presignConditions: ['contentType'],
     contentType: true,
-    metadata: false,
+    metadata: true,
     limits: { pathBytes: 1024, fileBytes: 2 ** 40 },
   },
   open: async (given) => {
@@ -141,6 +141,14 @@ export const fakeFile = defineFileDriver({
       return range ? bytes.subarray(range.start, range.end === undefined ? undefined : range.end + 1) : bytes;
     };
     let writes = 0;
+    const put = (path: string, bytes: Buffer, facts: Pick<FileInfo, 'contentType' | 'metadata'>) => {
+      const etag = `v${(writes += 1)}`;
+      const name = path.split('/').at(-1) ?? path;
+      const lastModified = new Date(1_700_000_000_000);
+      const info = { name, path, size: bytes.length, lastModified, etag, isDirectory: false, ...facts };
+      files.set(path, { bytes, info });
+      return { path, size: info.size, etag };
+    };
     return {
       async list(path, { limit }) {
         behave(given);
@@ -159,26 +167,35 @@ export const fakeFile = defineFileDriver({
         }
         return { info, body: body() };
       },
-      async write(path, content, { contentType, ifNoneMatch }) {
+      async write(path, content, { contentType, ifNoneMatch, ifMatch, metadata }) {
         behave(given);
         const parts: Uint8Array[] = [];
         if (content instanceof Uint8Array) parts.push(content);
         else for await (const chunk of content) parts.push(chunk);
         if (ifNoneMatch && files.has(path))
           throw new ConnectorError('already_exists', 'there is a file already');
-        const bytes = Buffer.concat(parts);
-        const info = {
-          name: path.split('/').at(-1) ?? path,
-          path,
-          size: bytes.length,
-          lastModified: new Date(1_700_000_000_000),
-          etag: `v${(writes += 1)}`,
-          isDirectory: false,
+        if (ifMatch !== undefined && files.get(path)?.info.etag !== ifMatch)
+          throw new ConnectorError('conflict', 'the file has another etag');
+        return put(path, Buffer.concat(parts), {
           ...(contentType !== undefined && { contentType }),
-        };
-        files.set(path, { bytes, info });
-        return { path, size: info.size, etag: info.etag };
+          ...(metadata && { metadata }),
+        });
       },
+      async copy(from, to) {
+        const { bytes, info } = find(from);
+        return put(to, bytes, info.contentType === undefined ? {} : { contentType: info.contentType });
+      },
+      async move(from, to) {
+        const { bytes } = find(from);
+        files.delete(from);
+        return put(to, bytes, {});
+      },
+      presign: async (path, { method, expiresInSeconds, contentType }) => ({
+        url: `https://files.example/${encodeURIComponent(path)}?signed`,
+        method,
+        headers: contentType === undefined ? {} : { 'Content-Type': contentType },
+        expiresAt: new Date(expiresInSeconds * 1_000),
+      }),
       async delete(path) {
         behave(given);
         return files.delete(path);

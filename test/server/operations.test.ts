@@ -279,6 +279,57 @@ describe('files', () => {
     expect(await ask(`GET ${at('once')}`)).toMatchObject({ text: 'first' });
   });
 
+  it('are replaced under If-Match by whoever saw the content that is there', async () => {
+    const write = (raw: string, etag: string) =>
+      ask(`PUT ${at('seen')}`, { raw, headers: { 'if-match': etag } });
+    const { etag } = (await ask(`PUT ${at('seen')}`, { raw: 'first' })).json as { etag: string };
+    expect(await write('second', `"${etag}"`)).toMatchObject({ status: 200 });
+    const late = await write('third', `"${etag}"`);
+    expect(late).toMatchObject({ status: 412, json: { code: 'conflict' } });
+    const absent = await ask(`PUT ${at('never')}`, { raw: 'x', headers: { 'if-match': etag } });
+    expect(absent).toMatchObject({ status: 412, json: { code: 'conflict' } });
+    expect(await ask(`GET ${at('seen')}`)).toMatchObject({ text: 'second' });
+  });
+
+  it.each(['*', 'W/"v1"', '"v1", "v2"', ''])(
+    'answer 400 to If-Match: %s, which is no one etag',
+    async (etag) => {
+      const answer = await ask(`PUT ${at('seen')}`, { raw: 'x', headers: { 'if-match': etag } });
+      expect(answer).toMatchObject({ status: 400, json: { issues: [{ path: 'if_match' }] } });
+    },
+  );
+
+  it('are copied and moved', async () => {
+    await ask(`PUT ${at('one')}`, { raw: '1234' });
+    const within = `/connectors/${ids.file}`;
+    const copied = await ask(`POST ${within}/copy-file`, { body: { from: 'one', to: 'a/two' } });
+    expect(copied).toMatchObject({ status: 200, json: { path: 'a/two', size: 4 } });
+    const moved = await ask(`POST ${within}/move-file`, { body: { from: 'one', to: 'three' } });
+    expect(moved).toMatchObject({ status: 200, json: { path: 'three', size: 4 } });
+    expect((await ask(`GET ${at('a/two')}`)).text).toBe('1234');
+    expect((await ask(`GET ${at('three')}`)).text).toBe('1234');
+    expect((await ask(`GET ${at('one')}`)).status).toBe(404);
+    const outside = await ask(`POST ${within}/copy-file`, { body: { from: 'three', to: '../x' } });
+    expect(outside).toMatchObject({ status: 400, json: { issues: [{ path: 'to' }] } });
+  });
+
+  it('are named by signed addresses, which an operator makes', async () => {
+    const body = { path: 'one', method: 'PUT', expires_in_seconds: 60, content_type: 'text/plain' };
+    const presign = `POST /connectors/${ids.file}/presign-file`;
+    expect((await ask(presign, { body })).json).toEqual({
+      url: 'https://files.example/one?signed',
+      method: 'PUT',
+      headers: { 'Content-Type': 'text/plain' },
+      expires_at: '1970-01-01T00:01:00.000Z',
+    });
+    const reader = await server.keyFor('acme', 'reader');
+    expect(await ask(presign, { body: { path: 'one' }, key: reader })).toMatchObject({ status: 403 });
+    const bound = await ask(presign, { body: { path: 'one', method: 'PUT', max_bytes: 5 } });
+    expect(bound).toMatchObject({ status: 422, json: { details: { capability: 'presign' } } });
+    const long = await ask(presign, { body: { path: 'one', expires_in_seconds: 604_801 } });
+    expect(long).toMatchObject({ status: 400, json: { issues: [{ path: 'expires_in_seconds' }] } });
+  });
+
   it('have names with spaces, signs and letters of every script', async () => {
     const name = 'a b/ü%+?#漢.txt';
     const path = at(name.split('/').map(encodeURIComponent).join('/'));
