@@ -20,6 +20,9 @@ export const filter = z.unknown().meta({
 /** Metadata of a vector; any key is data, so this is no zod record either. */
 export const vectorMetadata = z.unknown().meta({ type: 'object' });
 
+/** Metadata of a file, read as unknown for the same reason. */
+export const fileMetadata = z.unknown().meta({ type: 'object', additionalProperties: { type: 'string' } });
+
 /**
  * A field that its schema reads as unknown, with the type that the connector's own check proves.
  *

@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import type { FileConnector } from '../connectors/file/connector.ts';
-import type { FileInfo } from '../connectors/file/driver.ts';
+import type { FileInfo, FileMetadata } from '../connectors/file/driver.ts';
 import { ConnectorError, invalidField, isConnectorError } from '../errors/error.ts';
-import { connectorId, filePath, instant } from './fields.ts';
+import { connectorId, fileMetadata, filePath, instant, provenByConnector } from './fields.ts';
+import { METADATA_HEADERS } from './metadata-headers.ts';
 import { type BytesAnswer, defineBytesOperation, defineOperation } from './operation.ts';
 import { toWire } from './wire.ts';
 
@@ -14,6 +15,7 @@ const fileInfo = z
     last_modified: instant,
     etag: z.string().optional(),
     content_type: z.string().optional(),
+    metadata: fileMetadata.optional().describe('Left out by a listing where the backend does.'),
     is_directory: z.boolean(),
   })
   .meta({ id: 'File' });
@@ -118,6 +120,7 @@ export const fileWrite = defineOperation({
     { header: 'If-None-Match', field: 'if_none_match' },
     { header: 'If-Match', field: 'if_match' },
     { header: 'Content-Type', field: 'content_type' },
+    { header: METADATA_HEADERS, field: 'metadata' },
   ],
   input: z.strictObject({
     connector_id: connectorId,
@@ -125,15 +128,22 @@ export const fileWrite = defineOperation({
     if_none_match: z.literal('*').optional().describe('`*` writes only where there is no file yet.'),
     if_match: oneEtag.optional().describe('One etag: writes only over the content that has it.'),
     content_type: z.string().max(256).optional().describe('Kept with the file where the backend can.'),
+    metadata: fileMetadata
+      .optional()
+      .describe(
+        'Your own words about the file, a header for each: `X-Meta-Author: Ada` is kept as `author`, `-` as `_`, and comes back with the file. Percent-encode what is not plain text.',
+      ),
   }),
   output: writtenFile,
-  async run({ tenant, content, signal }, { connector_id, path, if_none_match, if_match, content_type }) {
+  async run({ tenant, content, signal }, { connector_id, path, if_none_match, if_match, ...given }) {
     const connector = await tenant().file(connector_id);
     // Every HTTP client sends some type; a backend that keeps none is no reason to refuse the file.
-    const contentType = connector.fileCapabilities.contentType ? content_type : undefined;
+    const contentType = connector.fileCapabilities.contentType ? given.content_type : undefined;
+    const metadata = provenByConnector<FileMetadata | undefined>(given.metadata);
     try {
       const conditions = { ifNoneMatch: if_none_match, ifMatch: if_match };
-      return toWire(await connector.writeFile(path, content, { contentType, ...conditions, signal }));
+      const options = { contentType, metadata, ...conditions, signal };
+      return toWire(await connector.writeFile(path, content, options));
     } catch (error) {
       throw if_none_match === undefined ? error : preconditionFailed(error);
     }
@@ -169,8 +179,8 @@ async function opened(
   return { ...facts(info), body, range: { start: range.start, end: Math.min(range.end, info.size - 1) } };
 }
 
-function facts({ size, lastModified, etag, contentType }: FileInfo): BytesAnswer {
-  return { size, lastModified, etag, contentType };
+function facts({ size, lastModified, etag, contentType, metadata }: FileInfo): BytesAnswer {
+  return { size, lastModified, etag, contentType, metadata };
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { parseWith } from '../contract/validate.ts';
 import { ConnectorError, invalidField, isConnectorError } from '../errors/error.ts';
+import type { FileMetadata } from '../connectors/file/driver.ts';
 import type { ConnectorRegistry } from '../registry/registry.ts';
 import { tenantId as tenantIdSchema } from '../registry/spec.ts';
 import type { TenantView } from '../registry/tenant.ts';
@@ -33,6 +34,8 @@ export type BytesAnswer = {
   readonly lastModified: Date;
   readonly etag?: string | undefined;
   readonly contentType?: string | undefined;
+  /** What the writer said about the file. */
+  readonly metadata?: FileMetadata | undefined;
   /** The part of the file that the body holds, both ends included; absent: the whole. */
   readonly range?: { readonly start: number; readonly end: number } | undefined;
   /** The caller's copy is current: no body. */
@@ -42,6 +45,7 @@ export type BytesAnswer = {
 
 /** An input field that HTTP carries as a header instead of in the query or the body. */
 export type HeaderField = {
+  /** `X-Meta-*` for metadata: a header for each of its names. */
   readonly header: string;
   readonly field: string;
   /** The field's value for a header's text; the text itself where there is none. */

@@ -61,7 +61,10 @@ function describe(operation: Operation, schemas: Map<string, Json>): Json {
       in: where,
       ...((where === 'path' || required.includes(name)) && { required: true }),
       ...(description !== undefined && { description }),
-      schema: where === 'header' && schema['type'] === 'boolean' ? { type: 'string' } : schema,
+      schema:
+        where === 'header' && typeof schema['type'] === 'string' && schema['type'] !== 'string'
+          ? { type: 'string' }
+          : schema,
     };
   };
   return {

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify';
 import { ConnectorError, invalidField } from '../errors/error.ts';
 import { type BytesAnswer, type Caller, type Operation, runOperation } from '../operations/operation.ts';
+import { metadataHeaders, metadataInHeaders, METADATA_HEADERS } from '../operations/metadata-headers.ts';
 import { readText } from '../operations/text-input.ts';
 import type { ConnectorRegistry } from '../registry/registry.ts';
 
@@ -147,6 +148,11 @@ export function headersOf(
 ): Record<string, unknown> {
   const taken: Record<string, unknown> = {};
   for (const { header, field, read } of fields ?? []) {
+    if (header === METADATA_HEADERS) {
+      const metadata = metadataInHeaders(Object.entries(headers));
+      if (metadata) taken[field] = metadata;
+      continue;
+    }
     const text = headers[header.toLowerCase()];
     if (typeof text === 'string') taken[field] = read ? read(text) : text;
   }
@@ -192,7 +198,7 @@ function parseJson(body: Buffer): unknown {
 }
 
 function sendBytes(reply: FastifyReply, answer: BytesAnswer): FastifyReply {
-  const { size, lastModified, etag, contentType, range, body, notModified } = answer;
+  const { size, lastModified, etag, contentType, metadata, range, body, notModified } = answer;
   reply.headers({
     'accept-ranges': 'bytes',
     'last-modified': lastModified.toUTCString(),
@@ -201,6 +207,7 @@ function sendBytes(reply: FastifyReply, answer: BytesAnswer): FastifyReply {
   if (notModified) return reply.code(304).send();
   reply.headers({
     'content-type': contentType ?? 'application/octet-stream',
+    ...metadataHeaders(metadata),
     // A tenant's file is never a page of this server.
     'content-disposition': 'attachment',
     'content-length': range ? range.end - range.start + 1 : size,

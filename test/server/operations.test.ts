@@ -299,6 +299,27 @@ describe('files', () => {
     },
   );
 
+  it('carry their metadata as headers, in both directions', async () => {
+    const headers = { 'x-meta-author': 'Zo%C3%AB', 'X-Meta-Shot-On': 'a "day" off' };
+    await ask(`PUT ${at('words')}`, { raw: 'x', headers });
+    for (const method of ['GET', 'HEAD'])
+      expect((await ask(`${method} ${at('words')}`)).headers).toMatchObject({
+        'x-meta-author': 'Zo%C3%AB',
+        'x-meta-shot-on': 'a "day" off',
+      });
+    const listed = (await ask(`GET /connectors/${ids.file}/files?recursive=true`)).json as {
+      files: { path: string; metadata?: unknown }[];
+    };
+    expect(listed.files.find(({ path }) => path === 'words')?.metadata).toEqual({
+      author: 'Zoë',
+      shot_on: 'a "day" off',
+    });
+    const bad = await ask(`PUT ${at('words')}`, { raw: 'y', headers: { 'x-meta-1st': 'x' } });
+    expect(bad).toMatchObject({ status: 400, json: { issues: [{ path: 'metadata.1st' }] } });
+    const twice = await ask(`PUT ${at('words')}?metadata=x`, { raw: 'y', headers });
+    expect(twice.status).toBe(400);
+  });
+
   it('are copied and moved', async () => {
     await ask(`PUT ${at('one')}`, { raw: '1234' });
     const within = `/connectors/${ids.file}`;
