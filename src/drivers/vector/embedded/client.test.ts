@@ -133,22 +133,38 @@ describe('a client of the embedded driver', () => {
     expect((await run).stdout.trim()).toBe('1');
   });
 
-  it('lets the process exit cleanly in the middle of building an index', async () => {
-    const folder = path.join(scratch, 'exits');
+  it('lets the process exit cleanly at any moment of building an index', { timeout: 60_000 }, async () => {
     const module = (file: string): string => JSON.stringify(new URL(file, import.meta.url).href);
-    const script = `
-      const { default: driver } = await import(${module('./index.ts')});
-      const { numbers, vectorContext } = await import(${module('../../../testing/vector-suite.ts')});
-      const context = vectorContext(${JSON.stringify(folder)}, 64, 'dot');
-      const client = await driver.open(driver.options.parse({ exact_max_mb: 0.1 }), context);
-      await client.upsert(numbers(4000, 64).map((values, i) => ({ id: 'v' + i, values })), context.signal);
-      const working = async () => (await client.check(context.signal)).length > 0;
-      if (!await working()) throw new Error('no index is being built');
-      for (let i = 0; i < 40 && await working(); i++) await client.count({ a: i }, context.signal);
-      console.log('exits');
-      process.exit(7);`;
-    const run = promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script]);
-    await expect(run).rejects.toMatchObject({ code: 7, signal: null, stdout: 'exits\n', stderr: '' });
+    const exit = async (searches: number, last: string): Promise<unknown> => {
+      const script = `
+        const { default: driver } = await import(${module('./index.ts')});
+        const { numbers, vectorContext } = await import(${module('../../../testing/vector-suite.ts')});
+        const context = vectorContext(${JSON.stringify(scratch)}, 128, 'dot');
+        const client = await driver.open(driver.options.parse({ exact_max_mb: 0.1 }), context);
+        const [query, ...vectors] = numbers(3001, 128);
+        await client.upsert(vectors.map((values, i) => ({ id: 'v' + i, values })), context.signal);
+        const working = async () => (await client.check(context.signal)).length > 0;
+        if (!await working()) throw new Error('no index is being built');
+        for (let i = 0; i < ${searches} && await working(); i++)
+          await client.search(query, { topK: 9 }, context.signal);
+        console.log('exits');
+        ${last};`;
+      const run = promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script]);
+      return run.catch(({ code, signal, stdout, stderr }) => ({ code, signal, stdout, stderr }));
+    };
+    const exits = { code: 7, signal: null, stdout: 'exits\n', stderr: '' };
+    const thrown = {
+      code: 1,
+      signal: null,
+      stdout: 'exits\n',
+      stderr: expect.stringContaining('Error: last'),
+    };
+    // The first while rows are put into the index, between searches; the last while their graph is built.
+    for (const searches of [0, 40])
+      expect(
+        await Promise.all([exit(searches, 'process.exit(7)'), exit(searches + 4, 'process.exit(7)')]),
+      ).toEqual([exits, exits]);
+    expect(await exit(42, "throw new Error('last')")).toEqual(thrown);
   });
 
   it('refuses unknown options, naming them', () => {

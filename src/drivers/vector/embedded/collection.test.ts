@@ -7,6 +7,7 @@ import { numbers } from '../../../testing/vector-suite.ts';
 import type { ZVecCollection, ZVecQuery } from '@zvec/zvec';
 import { Arena } from './arena.ts';
 import { Collection, type CollectionHost, type CollectionOptions } from './collection.ts';
+import { ExitGate } from './exit-gate.ts';
 import { loadZvec } from './hnsw.ts';
 import { rawScore } from './kernel.ts';
 
@@ -223,6 +224,47 @@ describe('a collection above the limit of the exact scan', () => {
     await settled(collection);
     expect(collection.check()).toEqual([]);
     expectTruth(collection, new Map(range(0, ROWS).map((i) => [i, i])));
+  });
+
+  it('calls the engine only where an exit of the process waits for it', async () => {
+    const gate = new ExitGate();
+    const calls = new Map<string, boolean>();
+    const noted = (name: string): void => void calls.set(name, gate.isBusy && calls.get(name) !== false);
+    const watched = <T extends object>(target: T): T =>
+      new Proxy(target, {
+        get: (_, key) => {
+          const value: unknown = Reflect.get(target, key, target);
+          if (typeof value !== 'function') return value;
+          return new Proxy(value, {
+            apply: (method, _this, args) => {
+              noted(String(key));
+              const result: unknown = Reflect.apply(method, target, args);
+              return String(key).startsWith('ZVec') ? watched(Object(result)) : result;
+            },
+            construct: (type, args) => {
+              noted(String(key));
+              return Reflect.construct(type, args);
+            },
+          });
+        },
+      });
+    const load = async () => {
+      noted('load');
+      return watched({ ...(await loadZvec()) });
+    };
+    const { collection } = await open({ host: { loadZvec: load, gate } });
+    collection.upsert(range(0, ROWS).map((i) => row(i)));
+    await settled(collection);
+    collection.search(VECTORS[0] ?? new Float32Array(DIMENSION), 3, undefined);
+    collection.delete({ ids: ['v1'] });
+    collection.upsert(range(ROWS, ROWS + 400).map((i) => row(i)));
+    await settled(collection);
+    await close(collection);
+    await settled((await open({ host: { loadZvec: load, gate } })).collection);
+    const names = ['load', 'ZVecCollectionSchema', 'ZVecCreateAndOpen', 'ZVecOpen', 'optimize'];
+    names.push('upsertSync', 'deleteSync', 'querySync', 'closeSync');
+    expect(calls).toEqual(new Map(names.map((name) => [name, true])));
+    expect(gate.isBusy).toBe(false);
   });
 
   it('goes on exactly without the optional package, and says so', async () => {

@@ -7,9 +7,9 @@ import {
   type Progress,
 } from '../../../driver.ts';
 import type { Arena } from './arena.ts';
-import { BuildGate } from './build-gate.ts';
 import { Columns } from './columns.ts';
 import { Database, type NewRow, type Page, type Row } from './database.ts';
+import { ExitGate } from './exit-gate.ts';
 import { type LoadZvec, loadZvec } from './hnsw.ts';
 import { Indexer } from './indexer.ts';
 import { rawScore } from './kernel.ts';
@@ -31,7 +31,7 @@ export type CollectionHost = {
   readonly arena: Arena;
   readonly log: Log;
   readonly loadZvec?: LoadZvec;
-  readonly gate?: BuildGate;
+  readonly gate?: ExitGate;
   progress(progress: Progress): void;
   /** Called after the collection took memory; {@link Collection.evict} of others may follow. */
   grew(collection: Collection): void;
@@ -86,7 +86,7 @@ export class Collection {
       folder,
       shape: { dimension, metric, fields },
       loadZvec: host.loadZvec ?? loadZvec,
-      gate: host.gate ?? new BuildGate(),
+      gate: host.gate ?? new ExitGate(),
       log: host.log,
       progress: (progress) => host.progress(progress),
       changed: () => this.#indexChanged(),

@@ -1,13 +1,15 @@
-const BUILDING = 0;
+const RUNNING = 0;
 const CLOSED = 1;
-/** How long a process that exits waits for the step of an index that is being built. */
+/** How long an exit waits for a call of the engine. Node itself would wait for it without an end, and abort then. */
 const PATIENCE_MS = 10_000;
 
 /**
- * Memory that both threads see, so that a process does not exit in the middle of building an index: the engine answers
- * from a thread of its own, and ends the process with an abort when nobody is left to hear it.
+ * Memory that both threads see, so that a process exits only between two calls of the engine.
+ *
+ * An exit ends the worker wherever it is. Where that is inside native code, the engine can neither answer nor throw any
+ * more, takes that for an error of its own, and aborts the process. So it is called through this gate alone.
  */
-export class BuildGate {
+export class ExitGate {
   readonly memory: SharedArrayBuffer;
   readonly #state: Int32Array;
 
@@ -16,24 +18,59 @@ export class BuildGate {
     this.#state = new Int32Array(memory);
   }
 
-  /** Runs `build` where the process is not about to exit, and keeps it from exiting meanwhile. */
-  async pass(build: () => Promise<void>): Promise<void> {
-    Atomics.add(this.#state, BUILDING, 1);
+  /** Whether a call is under way. */
+  get isBusy(): boolean {
+    return Atomics.load(this.#state, RUNNING) > 0;
+  }
+
+  /** What `call` returns. Once the gate is closed this never returns: the thread rests until it is ended. */
+  run<T>(call: () => T): T {
+    // Beside a call that goes on elsewhere the exit waits anyway, and that call needs this thread for its answer.
+    const others = this.#enter();
+    if (others === 0 && this.#isClosed) {
+      this.#leave();
+      for (;;) Atomics.wait(this.#state, CLOSED, 1);
+    }
     try {
-      if (Atomics.load(this.#state, CLOSED) === 0) await build();
+      return call();
     } finally {
-      Atomics.sub(this.#state, BUILDING, 1);
-      Atomics.notify(this.#state, BUILDING);
+      this.#leave();
     }
   }
 
-  /** Lets no build start any more, and returns when those under way have ended. Blocks this thread: for its last moment. */
+  /** The same for a call that goes on in another thread; once the gate is closed the promise never settles. */
+  async runAsync<T>(call: () => Promise<T>): Promise<T> {
+    this.#enter();
+    try {
+      if (!this.#isClosed) return await call();
+    } finally {
+      this.#leave();
+    }
+    return new Promise(() => {});
+  }
+
+  /** Lets no call start any more, and returns when none is under way. Blocks this thread: for its last moment. */
   close(): void {
     Atomics.store(this.#state, CLOSED, 1);
+    const deadline = performance.now() + PATIENCE_MS;
     for (;;) {
-      const building = Atomics.load(this.#state, BUILDING);
-      if (building === 0 || Atomics.wait(this.#state, BUILDING, building, PATIENCE_MS) === 'timed-out')
-        return;
+      const running = Atomics.load(this.#state, RUNNING);
+      const leftMs = deadline - performance.now();
+      if (running === 0 || leftMs <= 0) return;
+      Atomics.wait(this.#state, RUNNING, running, leftMs);
     }
+  }
+
+  get #isClosed(): boolean {
+    return Atomics.load(this.#state, CLOSED) === 1;
+  }
+
+  #enter(): number {
+    return Atomics.add(this.#state, RUNNING, 1);
+  }
+
+  #leave(): void {
+    Atomics.sub(this.#state, RUNNING, 1);
+    Atomics.notify(this.#state, RUNNING);
   }
 }

@@ -1,10 +1,11 @@
-import type { ZVecCollection } from '@zvec/zvec';
+import type { ZVecCollection, ZVecCollectionSchema } from '@zvec/zvec';
 import { createReadStream } from 'node:fs';
 import { open, readdir } from 'node:fs/promises';
 import path from 'node:path';
 import { crc32 } from 'node:zlib';
 import { ConnectorError, type DistanceMetric, loadPeer, valueAt } from '../../../driver.ts';
 import type { Row } from './database.ts';
+import type { ExitGate } from './exit-gate.ts';
 import { columnsOf, encoded, type IndexedFields } from './native-filter.ts';
 
 export const PEER_RANGE = '^0.7.0';
@@ -22,6 +23,9 @@ export const loadZvec: LoadZvec = async () => {
   return zvec;
 };
 
+/** The engine, and the gate that every call of it passes. */
+export type Engine = { readonly zvec: Zvec; readonly gate: ExitGate };
+
 export type HnswShape = {
   readonly dimension: number;
   readonly metric: DistanceMetric;
@@ -37,58 +41,43 @@ const BUILD_THREADS = 1;
 
 /** An approximate index in a folder of its own, by `@zvec/zvec`: slots by nearness. Everything in it can be derived anew. */
 export class HnswIndex {
-  readonly #zvec: Zvec;
+  readonly #engine: Engine;
   readonly #folder: string;
   readonly #fields: IndexedFields;
   #collection: ZVecCollection;
 
-  private constructor(zvec: Zvec, folder: string, fields: IndexedFields, collection: ZVecCollection) {
-    this.#zvec = zvec;
+  private constructor(engine: Engine, folder: string, fields: IndexedFields, collection: ZVecCollection) {
+    this.#engine = engine;
     this.#folder = folder;
     this.#fields = fields;
     this.#collection = collection;
   }
 
-  static create(zvec: Zvec, folder: string, { dimension, metric, fields }: HnswShape): HnswIndex {
-    const { HNSW, INVERT } = zvec.ZVecIndexType;
-    const { COSINE, L2, IP } = zvec.ZVecMetricType;
-    const schema = new zvec.ZVecCollectionSchema({
-      name: 'vectors',
-      vectors: {
-        name: 'vector',
-        dataType: zvec.ZVecDataType.VECTOR_FP32,
-        dimension,
-        indexParams: {
-          indexType: HNSW,
-          metricType: { cosine: COSINE, euclidean: L2, dot: IP }[metric],
-          m: LINKS,
-          efConstruction: BUILD_CANDIDATES,
-        },
-      },
-      fields: [...columnsOf(fields).values()].map((name) => ({
-        name,
-        dataType: zvec.ZVecDataType.STRING,
-        nullable: true,
-        indexParams: { indexType: INVERT },
-      })),
-    });
-    return new HnswIndex(zvec, folder, fields, zvec.ZVecCreateAndOpen(folder, schema));
+  static create(engine: Engine, folder: string, shape: HnswShape): HnswIndex {
+    const collection = engine.gate.run(() =>
+      engine.zvec.ZVecCreateAndOpen(folder, schemaOf(engine.zvec, shape)),
+    );
+    return new HnswIndex(engine, folder, shape.fields, collection);
   }
 
-  static open(zvec: Zvec, folder: string, fields: IndexedFields): HnswIndex {
-    return new HnswIndex(zvec, folder, fields, zvec.ZVecOpen(folder, { readOnly: true }));
+  static open(engine: Engine, folder: string, fields: IndexedFields): HnswIndex {
+    const collection = engine.gate.run(() => engine.zvec.ZVecOpen(folder, { readOnly: true }));
+    return new HnswIndex(engine, folder, fields, collection);
   }
 
   /** Up to `count` slots, nearest first; fewer where the index found no more. */
   search(query: Float32Array, count: number, filter: string | undefined): readonly number[] {
-    const found = this.#collection.querySync({
-      fieldName: 'vector',
-      vector: query,
-      topk: count,
-      outputFields: [],
-      params: { indexType: this.#zvec.ZVecIndexType.HNSW, ef: Math.max(SEARCH_CANDIDATES, count + 50) },
-      ...(filter !== undefined && { filter }),
-    });
+    const { zvec, gate } = this.#engine;
+    const found = gate.run(() =>
+      this.#collection.querySync({
+        fieldName: 'vector',
+        vector: query,
+        topk: count,
+        outputFields: [],
+        params: { indexType: zvec.ZVecIndexType.HNSW, ef: Math.max(SEARCH_CANDIDATES, count + 50) },
+        ...(filter !== undefined && { filter }),
+      }),
+    );
     return found.map(({ id }) => Number(id));
   }
 
@@ -106,34 +95,60 @@ export class HnswIndex {
         fields: Object.fromEntries(fields) as Record<string, string>,
       };
     });
-    this.#checked(this.#collection.upsertSync(docs));
+    this.#checked(this.#engine.gate.run(() => this.#collection.upsertSync(docs)));
   }
 
   delete(slots: readonly number[]): void {
     if (slots.length === 0) return;
     const missing = 'ZVEC_NOT_FOUND';
-    this.#checked(this.#collection.deleteSync(slots.map(String)).filter(({ code }) => code !== missing));
+    const statuses = this.#engine.gate.run(() => this.#collection.deleteSync(slots.map(String)));
+    this.#checked(statuses.filter(({ code }) => code !== missing));
   }
 
   /** Builds the graph of what was put since; the thread goes on serving meanwhile. */
   build(): Promise<void> {
-    return this.#collection.optimize({ concurrency: BUILD_THREADS });
+    return this.#engine.gate.runAsync(() => this.#collection.optimize({ concurrency: BUILD_THREADS }));
   }
 
   /** Closes for writing and opens for reading: from then on the files do not change. */
   reopen({ readOnly }: { readonly readOnly: boolean }): void {
-    this.#collection.closeSync();
-    this.#collection = this.#zvec.ZVecOpen(this.#folder, { readOnly });
+    this.close();
+    this.#collection = this.#engine.gate.run(() => this.#engine.zvec.ZVecOpen(this.#folder, { readOnly }));
   }
 
   close(): void {
-    this.#collection.closeSync();
+    this.#engine.gate.run(() => this.#collection.closeSync());
   }
 
   #checked(statuses: readonly { readonly ok: boolean; readonly code: string }[]): void {
     const failed = statuses.find(({ ok }) => !ok);
     if (failed) throw new ConnectorError('internal', `the index refused a write with ${failed.code}`);
   }
+}
+
+function schemaOf(zvec: Zvec, { dimension, metric, fields }: HnswShape): ZVecCollectionSchema {
+  const { HNSW, INVERT } = zvec.ZVecIndexType;
+  const { COSINE, L2, IP } = zvec.ZVecMetricType;
+  return new zvec.ZVecCollectionSchema({
+    name: 'vectors',
+    vectors: {
+      name: 'vector',
+      dataType: zvec.ZVecDataType.VECTOR_FP32,
+      dimension,
+      indexParams: {
+        indexType: HNSW,
+        metricType: { cosine: COSINE, euclidean: L2, dot: IP }[metric],
+        m: LINKS,
+        efConstruction: BUILD_CANDIDATES,
+      },
+    },
+    fields: [...columnsOf(fields).values()].map((name) => ({
+      name,
+      dataType: zvec.ZVecDataType.STRING,
+      nullable: true,
+      indexParams: { indexType: INVERT },
+    })),
+  });
 }
 
 /**

@@ -2,14 +2,20 @@ import { randomUUID } from 'node:crypto';
 import { readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { asConnectorError, type Log, type Progress } from '../../../driver.ts';
-import type { BuildGate } from './build-gate.ts';
 import type { Database } from './database.ts';
-import { HnswIndex, type HnswShape, indexManifest, type LoadZvec } from './hnsw.ts';
+import type { ExitGate } from './exit-gate.ts';
+import { type Engine, HnswIndex, type HnswShape, indexManifest, type LoadZvec } from './hnsw.ts';
 
 /** Rows put into the index at once: a few milliseconds of this thread. */
 const SLICE_ROWS = 100;
-/** Rows after which the graph is built; closing waits for one such step. */
-const STEP_ROWS = 4_000;
+/** How long the graph of one step should take to build: closing waits for it, and so does the exit of the process. */
+const STEP_MS = 600;
+/** Rows of a step at most, and at least: fewer, or fewer numbers, would not be worth the overhead of a step. */
+const MOST_STEP_ROWS = 4_000;
+const LEAST_STEP_ROWS = 500;
+const LEAST_STEP_VALUES = 100_000;
+/** The part of the index that a step adds at least: each one writes all of it anew (50 ms at 16,000 × 384). */
+const LEAST_STEP_PART = 1 / 100;
 /** Rows after which the index is made durable, and serves what it holds. */
 const CHECKPOINT_ROWS = 20_000;
 const PREFIX = 'index-';
@@ -19,7 +25,7 @@ export type IndexerHost = {
   readonly folder: string;
   readonly shape: HnswShape;
   readonly loadZvec: LoadZvec;
-  readonly gate: BuildGate;
+  readonly gate: ExitGate;
   readonly log: Log;
   progress(progress: Progress): void;
   /** The index now serves more rows, or none. */
@@ -64,7 +70,7 @@ export class Indexer {
 
   /** Takes up the index that was left, where it is whole; whatever else lies there is removed. */
   async open(): Promise<void> {
-    const { database, folder, shape, loadZvec, log } = this.#host;
+    const { database, folder, shape, log } = this.#host;
     const stored = database.fact('index');
     const checkpoint = stored ? (JSON.parse(stored) as Checkpoint) : undefined;
     this.#sweep(checkpoint?.name);
@@ -75,8 +81,7 @@ export class Indexer {
       if (manifest !== checkpoint.manifest) throw new Error('its files are not those that were written');
       if (checkpoint.fields !== JSON.stringify(shape.fields))
         throw new Error('other fields are to be indexed');
-      const zvec = await loadZvec();
-      const index = HnswIndex.open(zvec, target, shape.fields);
+      const index = HnswIndex.open(await this.#engine(), target, shape.fields);
       this.#serving = { index, name: checkpoint.name, change: checkpoint.change };
     } catch (error) {
       log.warn('the vector index is built anew', { reason: asConnectorError(error).message });
@@ -114,13 +119,18 @@ export class Indexer {
     this.#serving = undefined;
   }
 
+  async #engine(): Promise<Engine> {
+    const { loadZvec, gate } = this.#host;
+    return { zvec: await gate.runAsync(loadZvec), gate };
+  }
+
   async #merge(): Promise<void> {
-    const { database, folder, shape, loadZvec } = this.#host;
-    const zvec = await loadZvec();
+    const { database, folder, shape } = this.#host;
+    const engine = await this.#engine();
     const target = database.summary().change;
     const name = this.#serving?.name ?? `${PREFIX}${randomUUID()}`;
     const from = this.#serving?.change ?? 0;
-    const index = this.#serving?.index ?? HnswIndex.create(zvec, path.join(folder, name), shape);
+    const index = this.#serving?.index ?? HnswIndex.create(engine, path.join(folder, name), shape);
     try {
       this.#beginWriting(index, this.#serving !== undefined);
       await this.#bringUpToDate(index, name, from, target);
@@ -134,6 +144,7 @@ export class Indexer {
   async #bringUpToDate(index: HnswIndex, name: string, start: number, target: number): Promise<void> {
     const { database } = this.#host;
     const total = database.countSince(start);
+    const indexed = database.countSince(0) - total;
     let from = start;
     for (const slots of slices(database.removed(target), SLICE_ROWS)) {
       index.delete(slots);
@@ -141,10 +152,14 @@ export class Indexer {
     }
     let done = 0;
     let unsaved = 0;
+    let stepRows = 2 * this.#leastStep(indexed);
     while (!this.#stop && !this.#dropped) {
-      const step = await this.#step(index, from, target);
+      const step = await this.#step(index, { from, target, rows: stepRows });
       from = step.change;
       done += step.rows;
+      // Bounded, for a row costs more the larger the graph and the busier the machine.
+      const fitting = Math.min((step.rows * STEP_MS) / step.buildMs, 2 * stepRows, MOST_STEP_ROWS);
+      stepRows = Math.max(fitting, this.#leastStep(indexed + done));
       unsaved += step.rows;
       this.#host.progress({ task: 'index', done: Math.min(done, total), total: Math.max(done, total) });
       if (step.last) break;
@@ -162,24 +177,35 @@ export class Indexer {
     this.#discard(index, name);
   }
 
+  #leastStep(indexed: number): number {
+    const worthwhile = Math.min(LEAST_STEP_ROWS, LEAST_STEP_VALUES / this.#host.shape.dimension);
+    return Math.min(Math.max(worthwhile, indexed * LEAST_STEP_PART), MOST_STEP_ROWS);
+  }
+
   /** Puts the next rows into the index and builds their part of the graph. */
-  async #step(index: HnswIndex, from: number, target: number) {
-    const { database, gate } = this.#host;
+  async #step(
+    index: HnswIndex,
+    { from, target, rows: wanted }: { readonly from: number; readonly target: number; readonly rows: number },
+  ) {
+    const { database } = this.#host;
     let change = from;
     let rows = 0;
-    while (rows < STEP_ROWS) {
+    let last = false;
+    while (rows < wanted) {
       const slice = database.changed(change, target, SLICE_ROWS);
       const end = slice.at(-1);
+      last = end === undefined;
       if (end === undefined) break;
       index.put(slice, (values) => database.floats(values));
       change = end.change;
       rows += slice.length;
       await turn();
     }
-    await gate.pass(() => index.build());
-    const last = rows < STEP_ROWS;
+    const start = performance.now();
+    await index.build();
+    const buildMs = performance.now() - start;
     // What was changed again meanwhile has a later number, so everything up to the target is in the index now.
-    return { change: last ? target : change, rows, last };
+    return { change: last ? target : change, rows, buildMs, last };
   }
 
   #beginWriting(index: HnswIndex, opened: boolean): void {

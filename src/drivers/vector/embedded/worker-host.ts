@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { ConnectorError, type Log, type Progress } from '../../../driver.ts';
-import { BuildGate } from './build-gate.ts';
+import { ExitGate } from './exit-gate.ts';
 import type { Answers, FromWorker, Operation, Requests } from './protocol.ts';
 
 /** Who hears what a collection has to say between answers. */
@@ -18,7 +18,8 @@ type Waiting = {
  * alive.
  */
 class WorkerHost {
-  readonly #gate = new BuildGate();
+  /** The worker's own: one that broke down may have left its gate in the midst of a call. */
+  #gate = new ExitGate();
   readonly #onExit = (): void => this.#gate.close();
   #worker: Worker | undefined;
   readonly #listeners = new Map<number, Listener>();
@@ -92,6 +93,7 @@ class WorkerHost {
   #start(): Worker {
     // The sources run as they are; built, the worker lies beside this file as JavaScript.
     const file = import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js';
+    this.#gate = new ExitGate();
     const worker = new Worker(new URL(file, import.meta.url), {
       name: 'vectors',
       workerData: this.#gate.memory,

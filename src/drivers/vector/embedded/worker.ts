@@ -1,9 +1,9 @@
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { asConnectorError, ConnectorError, type Log } from '../../../driver.ts';
 import { Arena, BLOCK_BYTES } from './arena.ts';
-import { BuildGate } from './build-gate.ts';
 import { Collection, type CollectionHost } from './collection.ts';
 import type { NewRow } from './database.ts';
+import { ExitGate } from './exit-gate.ts';
 import type {
   Answers,
   FromWorker,
@@ -24,12 +24,12 @@ const WARM_COLLECTIONS = 16;
 class Engine {
   readonly #port: MessagePort;
   readonly #arena = new Arena();
-  readonly #gate: BuildGate;
+  readonly #gate: ExitGate;
   /** By number, the longest unused first. */
   readonly #collections = new Map<number, Collection>();
   readonly #warm = new Set<Collection>();
 
-  constructor(port: MessagePort, gate: BuildGate) {
+  constructor(port: MessagePort, gate: ExitGate) {
     this.#port = port;
     this.#gate = gate;
     port.on('message', (message: ToWorker) => void this.#handle(message));
@@ -198,4 +198,4 @@ function transferable(answer: Answers[Operation]): readonly ArrayBuffer[] {
 }
 
 // The host's memory, see worker-host.ts.
-if (parentPort) new Engine(parentPort, new BuildGate(workerData as SharedArrayBuffer));
+if (parentPort) new Engine(parentPort, new ExitGate(workerData as SharedArrayBuffer));
