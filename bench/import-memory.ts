@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { ConnectorRegistry } from '../src/index.ts';
 import { report } from './report.ts';
@@ -38,12 +39,8 @@ try {
     const mb = residentMb(child.pid ?? 0);
     if (mb !== undefined) samples.push(mb);
   }, SAMPLE_EVERY_MS);
-  // A reader that has begun has loaded all that it needs: what comes on top of this is the import's.
-  let beganMb = Number.NaN;
-  await pipeline(
-    Readable.from(lines(() => (beganMb = residentMb(child.pid ?? 0) ?? Number.NaN))),
-    child.stdin,
-  );
+  const beganMb = await settledMb(samples);
+  await pipeline(Readable.from(lines()), child.stdin);
   const [code] = (await exited) as [number | null];
   clearInterval(sampling);
   if (code !== 0) throw new Error(`the import ended with ${String(code)}`);
@@ -63,11 +60,18 @@ try {
   rmSync(scratch, { recursive: true, force: true });
 }
 
-function* lines(onFirstBatch: () => void): Generator<string> {
-  for (let i = 0; i < RECORDS; i += 1_000) {
-    if (i === 1_000) onFirstBatch();
-    yield Array.from({ length: 1_000 }, (_, j) => line(i + j)).join('');
+/** The memory of a command that has loaded all that it needs and waits for its input: it no longer grows. */
+async function settledMb(samples: readonly number[]): Promise<number> {
+  for (;;) {
+    await wait(SAMPLE_EVERY_MS);
+    const latest = samples.slice(-10);
+    if (latest.length === 10 && Math.max(...latest) - Math.min(...latest) < 1) return Math.max(...latest);
   }
+}
+
+function* lines(): Generator<string> {
+  for (let i = 0; i < RECORDS; i += 1_000)
+    yield Array.from({ length: 1_000 }, (_, j) => line(i + j)).join('');
 }
 
 function line(i: number): string {

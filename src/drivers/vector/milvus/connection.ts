@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { isIP, isIPv4 } from 'node:net';
-import type { MilvusClient } from '@zilliz/milvus2-sdk-node';
+import type * as Sdk from '@zilliz/milvus2-sdk-node';
 import { ConnectorError, loadPeer, networkFailure, targetOf } from '../../../driver.ts';
 import { milvusFailure } from './errors.ts';
 import type { MilvusOptions } from './options.ts';
@@ -20,12 +20,12 @@ export type Connection = {
    *
    * @throws ConnectorError, whatever the SDK threw.
    */
-  during<T>(signal: AbortSignal, task: (sdk: MilvusClient) => Promise<T>): Promise<T>;
+  during<T>(signal: AbortSignal, task: (sdk: Sdk.MilvusClient) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 };
 
 /** The SDK, where it is installed. */
-export function loadSdk() {
+export function loadSdk(): Promise<typeof Sdk> {
   return loadPeer('@zilliz/milvus2-sdk-node', PEER_RANGE, () => import('@zilliz/milvus2-sdk-node'));
 }
 
@@ -35,7 +35,7 @@ export function loadSdk() {
  * @param addresses of the endpoint's host, in the order to try them.
  */
 export function connection(
-  { MilvusClient }: Awaited<ReturnType<typeof loadSdk>>,
+  { MilvusClient }: typeof Sdk,
   options: MilvusOptions,
   addresses: readonly string[],
 ): Connection {
@@ -131,7 +131,7 @@ function targetName(addresses: readonly string[], port: number): string {
 }
 
 /** The channels that the SDK's pool has made so far: each one that calls go through was acquired once. */
-function channelsOf({ channelPool: pool }: MilvusClient): ReadonlySet<{ close(): void }> {
+function channelsOf({ channelPool: pool }: Sdk.MilvusClient): ReadonlySet<{ close(): void }> {
   const channels = new Set<{ close(): void }>();
   const acquire = pool.acquire.bind(pool);
   pool.acquire = async (priority) => {
@@ -143,7 +143,7 @@ function channelsOf({ channelPool: pool }: MilvusClient): ReadonlySet<{ close():
 }
 
 /** Cancels each call when the signal of the task that made it is aborted: the SDK itself takes no signals. */
-function endBySignal(sdk: MilvusClient, signals: AsyncLocalStorage<AbortSignal>): void {
+function endBySignal(sdk: Sdk.MilvusClient, signals: AsyncLocalStorage<AbortSignal>): void {
   type Call = { cancelWithStatus(status: number, details: string): void };
   const interceptor = (options: unknown, next: (options: unknown) => Call): Call => {
     const signal = signals.getStore();
