@@ -1,7 +1,8 @@
 import type { Answer, Operation } from '../operations/operation.ts';
+import { metadataHeaders, metadataInHeaders } from '../operations/metadata-headers.ts';
 import { ERROR_CODES, type ErrorCode } from '../errors/codes.ts';
 import { ConnectorError, type FieldIssue } from '../errors/error.ts';
-import { isRecord, type Transport, type TransportCall } from './transport.ts';
+import { type Bytes, isRecord, type Transport, type TransportCall } from './transport.ts';
 import { parseWith } from '../contract/validate.ts';
 
 /**
@@ -23,6 +24,7 @@ export function httpTransport({
     const { path, headers, query, body } = requestOf(operation, input);
     const request = {
       method: operation.method,
+      // Lower-case names: the same header in two spellings would be sent with both values.
       headers: { authorization: `Bearer ${apiKey}`, ...bodyType(operation, body), ...headers },
       signal,
       ...(content
@@ -45,11 +47,20 @@ export function httpTransport({
     },
     async read(operation, call) {
       const { headers, body } = await send(operation, call);
-      return { size: Number(headers.get('content-length') ?? 0), body: body ?? [] };
+      const contentType = headers.get('content-type');
+      return {
+        size: Number(headers.get('content-length') ?? 0),
+        ...(contentType !== UNKNOWN_TYPE && contentType !== null && { contentType }),
+        metadata: metadataInHeaders(headers),
+        body: body ? whole(body, url, signal) : [],
+      };
     },
     close: async () => {},
   };
 }
+
+/** What the server says of a file whose type nobody knows. */
+const UNKNOWN_TYPE = 'application/octet-stream';
 
 /** Where each field of an input goes: into the path, a header, the query or the body. */
 function requestOf(operation: Operation, input: Readonly<Record<string, unknown>>) {
@@ -66,8 +77,9 @@ function requestOf(operation: Operation, input: Readonly<Record<string, unknown>
   const headers: Record<string, string> = {};
   for (const { header, field } of operation.headers ?? []) {
     const value = take(field);
-    if (field === 'async' && value === true) headers[header] = 'respond-async';
-    else if (typeof value === 'string') headers[header] = value;
+    if (field === 'async' && value === true) headers['prefer'] = 'respond-async';
+    else if (typeof value === 'string') headers[header.toLowerCase()] = value;
+    else if (field === 'metadata' && isRecord(value)) Object.assign(headers, metadataHeaders(texts(value)));
   }
   // The tenant is always in the query: a body holds the operation's own fields alone.
   const inQuery = isBodiless(operation) ? [...rest] : [...rest].filter(([name]) => name === 'tenant_id');
@@ -83,13 +95,17 @@ function requestOf(operation: Operation, input: Readonly<Record<string, unknown>
   };
 }
 
+function texts(fields: Readonly<Record<string, unknown>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, String(value)]));
+}
+
 function isBodiless({ method, request }: Operation): boolean {
   return method === 'GET' || method === 'HEAD' || method === 'DELETE' || (request ?? 'json') !== 'json';
 }
 
 function bodyType({ request }: Operation, body: unknown): Record<string, string> {
   if (request === 'ndjson') return { 'content-type': 'application/x-ndjson' };
-  if (request === 'bytes') return { 'content-type': 'application/octet-stream' };
+  if (request === 'bytes') return { 'content-type': UNKNOWN_TYPE };
   return body === undefined ? {} : { 'content-type': 'application/json' };
 }
 
@@ -110,6 +126,23 @@ async function problem(response: Response): Promise<ConnectorError> {
       ...(typeof retry_after_ms === 'number' && { retryAfterMs: retry_after_ms }),
     },
   );
+}
+
+/** The body, whose end before its time is an error like any other. */
+function whole(body: ReadableStream<Uint8Array>, url: string, signal: AbortSignal): Bytes {
+  return {
+    [Symbol.asyncIterator]() {
+      const chunks = body[Symbol.asyncIterator]();
+      return {
+        next: () =>
+          chunks.next().catch((cause: unknown) => {
+            if (signal.aborted) throw unreachable(url, cause, signal);
+            throw new ConnectorError('unavailable', `the answer of ${url} was cut off`, { cause });
+          }),
+        return: async () => (await chunks.return?.()) ?? { done: true, value: undefined },
+      };
+    },
+  };
 }
 
 function unreachable(url: string, cause: unknown, signal: AbortSignal): ConnectorError {

@@ -105,8 +105,8 @@ function localTransport(registry: ConnectorRegistry, signal: AbortSignal): Trans
       const answer = await runOperation(operation, context, input);
       if (operation.output !== 'bytes') throw new TypeError(`${operation.id} answers no bytes`);
       // The list's common type does not tell operations that answer bytes from the others; the line above does.
-      const { size, body } = answer as BytesAnswer;
-      return { size, body: body ?? [] };
+      const { size, contentType, metadata, body } = answer as BytesAnswer;
+      return { size, contentType, metadata, body: body ?? [] };
     },
     close: () => registry.close(),
   };

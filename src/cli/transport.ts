@@ -1,3 +1,4 @@
+import type { FileMetadata } from '../connectors/file/driver.ts';
 import type { Answer, Operation } from '../operations/operation.ts';
 import type { ConnectorRegistry } from '../registry/registry.ts';
 
@@ -10,14 +11,24 @@ export type TransportCall = {
 /** The bytes of an answer. */
 export type Bytes = AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 
+/** A file that is being read: `body` is consumed or ended by whoever asked for it. */
+export type Reading = {
+  /** Absent where it is not known. */
+  readonly size?: number;
+  /** Absent where the backend keeps none. */
+  readonly contentType?: string | undefined;
+  readonly metadata?: FileMetadata | undefined;
+  readonly body: Bytes;
+};
+
 /** The way from a command to an operation: in this process, or on a server. */
 export interface Transport {
   /** The registry itself, where it is open in this process. */
   readonly registry: ConnectorRegistry | undefined;
   /** The operation's output in wire names. @throws ConnectorError. */
   run<Op extends Operation>(operation: Op, call: TransportCall): Promise<Answer<Op>>;
-  /** The bytes of an operation that answers some, and how many they are where that is known. @throws ConnectorError. */
-  read(operation: Operation, call: TransportCall): Promise<{ readonly size?: number; readonly body: Bytes }>;
+  /** The bytes of an operation that answers some, and what is known of them. @throws ConnectorError. */
+  read(operation: Operation, call: TransportCall): Promise<Reading>;
   close(): Promise<void>;
 }
 

@@ -12,7 +12,7 @@ import type { Settings } from '../settings.ts';
 import { keepMemorySteady } from '../steady-memory.ts';
 import type { Terminal } from '../terminal.ts';
 import { type ListedRecord, pages, shapeOf } from '../vector-pages.ts';
-import { replaceWhole } from './files.ts';
+import { replaceWhole } from '../local-file.ts';
 
 /** Adds `vectors export`. */
 export function addVectorExport(vectors: Command, terminal: Terminal, settings: Settings): void {

@@ -20,7 +20,7 @@ import { NAMED_REFUSALS, reportRefusals, throwForConnector } from '../refusals.t
 import type { Settings } from '../settings.ts';
 import { keepMemorySteady } from '../steady-memory.ts';
 import type { Terminal } from '../terminal.ts';
-import { localSize } from './files.ts';
+import { localSize } from '../local-file.ts';
 
 /** What one request sends, and so what an interruption may have to repeat at most. */
 const SLICE = { lines: 10_000, ms: 2_000 };

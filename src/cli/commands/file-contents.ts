@@ -1,0 +1,90 @@
+import type { Command } from 'commander';
+import { createReadStream } from 'node:fs';
+import { basename } from 'node:path';
+import { pipeline } from 'node:stream/promises';
+import { ConnectorError } from '../../errors/error.ts';
+import { fileRead, fileWrite } from '../../operations/file.ts';
+import { inSession } from '../command-session.ts';
+import { example } from '../help.ts';
+import { localSize, replaceWhole } from '../local-file.ts';
+import { say } from '../print.ts';
+import { withByteProgress } from '../progress.ts';
+import type { Settings } from '../settings.ts';
+import type { Terminal } from '../terminal.ts';
+
+/** Adds the commands that move the content of one file. */
+export function addFileContents(files: Command, terminal: Terminal, settings: Settings): void {
+  files
+    .command('get <connector> <path> [file]')
+    .summary('read a file')
+    .description('Read a file into a local one, by its own name unless told; `-` writes to stdout.')
+    .addHelpText(
+      'after',
+      example(
+        'connectors files get demo-files architecture.md -',
+        'connectors files get demo-files architecture.md copy.md',
+      ),
+    )
+    .action(
+      inSession(
+        terminal,
+        settings,
+        async (session, reference: string, path: string, given: string | undefined) => {
+          const connector = await session.find(reference);
+          const { size = 0, body } = await session.transport.read(fileRead, {
+            input: session.inputFor({ path }, connector),
+          });
+          const file = given ?? basename(path);
+          const { signal } = terminal;
+          if (file === '-') {
+            await pipeline(body, terminal.stdout, { end: false, signal });
+            return;
+          }
+          const content = withByteProgress(terminal, { label: path, totalBytes: size }, body);
+          await replaceWhole(file, content, signal);
+          say(terminal, `wrote ${file}`);
+        },
+      ),
+    );
+
+  files
+    .command('put <connector> <file> [path]')
+    .summary('write a file')
+    .description(
+      'Write a local file, or stdin for `-`, whole or not at all. The path is the name of the file unless told.',
+    )
+    .option('--no-overwrite', 'fail where there is a file already')
+    .addHelpText(
+      'after',
+      example(
+        'connectors files put notes report.pdf reports/2026.pdf',
+        'echo hello | connectors files put notes - hello.txt',
+      ),
+    )
+    .action(
+      inSession(
+        terminal,
+        settings,
+        async (
+          session,
+          reference: string,
+          file: string,
+          given: string | undefined,
+          { overwrite }: { readonly overwrite: boolean },
+        ) => {
+          if (file === '-' && given === undefined)
+            throw new ConnectorError(
+              'invalid_argument',
+              'content from stdin needs a path: files put CONNECTOR - PATH',
+            );
+          const connector = await session.find(reference);
+          const totalBytes = await localSize(file);
+          const source = file === '-' ? terminal.stdin : createReadStream(file);
+          const content = withByteProgress(terminal, { label: file, totalBytes }, source);
+          const input = { path: given ?? basename(file), ...(!overwrite && { if_none_match: '*' }) };
+          const answer = await session.run(fileWrite, input, { connector, content });
+          await session.answer(answer, () => `wrote ${answer.path}, ${answer.size} bytes`);
+        },
+      ),
+    );
+}
