@@ -19,6 +19,8 @@ export type Api = {
   readonly chroma: ChromaClient;
   /** Calls the client; the signal ends its requests, and the wait at once. */
   call<T>(signal: AbortSignal, task: () => Promise<T>): Promise<T>;
+  /** @throws ConnectorError `not_found` without the tenant or its database. */
+  requireDatabase(): Promise<void>;
   close(): Promise<void>;
 };
 
@@ -38,6 +40,7 @@ export async function chromaApi(options: ChromaOptions, context: OpenContext): P
   const { ChromaClient } = await loadPeer('chromadb', PEER_RANGE, () => import('chromadb'));
   const { protocol, hostname, port } = new URL(options.endpoint);
   const ssl = protocol === 'https:';
+  const headers = headersOf(options);
   const fetcher = context.network.fetcher({ ca: options.ca });
   const chroma = new ChromaClient({
     host: hostname,
@@ -45,7 +48,7 @@ export async function chromaApi(options: ChromaOptions, context: OpenContext): P
     ssl,
     tenant: options.tenant,
     database: options.database,
-    headers: headersOf(options),
+    headers,
   });
   const guarded = guardedFetch(fetcher, context);
   const { apiClient } = chroma as unknown as Inner;
@@ -66,8 +69,28 @@ export async function chromaApi(options: ChromaOptions, context: OpenContext): P
         throw networkFailure(error, signal);
       }
     },
+    requireDatabase: () => requireDatabase(guarded, options, headers),
     close: () => fetcher.close(),
   };
+}
+
+/** Chroma's client asks for databases only in a part of its own, which has connections of its own. */
+async function requireDatabase(
+  guarded: typeof fetch,
+  { endpoint, tenant, database }: ChromaOptions,
+  headers: Record<string, string>,
+): Promise<void> {
+  const url = new URL(`/api/v2/tenants/${tenant}/databases/${database}`, endpoint);
+  try {
+    await (await guarded(url, { headers })).text();
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+    throw new ConnectorError(
+      'not_found',
+      `there is no database ${database} of a tenant ${tenant} on the server; create it, or name another`,
+      { cause: error },
+    );
+  }
 }
 
 function headersOf({ api_key: key, auth }: ChromaOptions): Record<string, string> {
@@ -134,6 +157,12 @@ async function unlessAborted<T>(signal: AbortSignal, task: () => Promise<T>): Pr
 /** An answer of another shape than Chroma's, which the client passes on as it is. */
 export function misshapen(what: string): ConnectorError {
   return new ConnectorError('backend_error', `the backend answered no ${what}; is it Chroma?`);
+}
+
+/** @throws ConnectorError `backend_error` for an answer without ids. */
+export function idsOf({ ids }: { readonly ids: unknown }): readonly string[] {
+  if (!Array.isArray(ids) || !ids.every((id) => typeof id === 'string')) throw misshapen('ids');
+  return ids;
 }
 
 export function isNotFound(error: unknown): boolean {

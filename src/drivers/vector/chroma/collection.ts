@@ -5,7 +5,7 @@ import {
   type DistanceMetric,
   type VectorOpenContext,
 } from '../../../driver.ts';
-import { isNotFound, misshapen } from './api.ts';
+import { isNotFound, misshapen, type Api } from './api.ts';
 
 /** What Chroma calls the metrics. https://docs.trychroma.com/docs/collections/configure (read 2026-11-25) */
 export const SPACES: Readonly<Record<DistanceMetric, 'cosine' | 'l2' | 'ip'>> = {
@@ -28,10 +28,11 @@ type Wanted = Pick<VectorOpenContext, 'dimension' | 'metric'> & { readonly name:
 /**
  * The collection of that name, made when it does not exist.
  *
- * @throws ConnectorError `invalid_state` for one of another dimension or metric.
+ * @throws ConnectorError `invalid_state` for one of another dimension or metric; `not_found` without the tenant or its
+ *   database.
  */
-export async function readyCollection(chroma: ChromaClient, wanted: Wanted): Promise<Collection> {
-  const collection = (await findCollection(chroma, wanted.name)) ?? (await makeCollection(chroma, wanted));
+export async function readyCollection(api: Api, wanted: Wanted): Promise<Collection> {
+  const collection = (await findCollection(api.chroma, wanted.name)) ?? (await makeCollection(api, wanted));
   await checkShape(collection, wanted);
   return collection;
 }
@@ -48,10 +49,8 @@ export async function findCollection(chroma: ChromaClient, name: string): Promis
   }
 }
 
-async function makeCollection(
-  chroma: ChromaClient,
-  { name, dimension, metric }: Wanted,
-): Promise<Collection> {
+async function makeCollection(api: Api, { name, dimension, metric }: Wanted): Promise<Collection> {
+  const { chroma } = api;
   try {
     return await chroma.createCollection({
       name,
@@ -60,10 +59,12 @@ async function makeCollection(
       configuration: { hnsw: { space: SPACES[metric] } },
     });
   } catch (error) {
+    const status = isConnectorError(error) ? error.details['backend_status'] : undefined;
     // Somebody else opened the same connector at the same time.
-    const made = isConnectorError(error) && error.details['backend_status'] === 409;
-    const theirs = made ? await findCollection(chroma, name) : undefined;
+    const theirs = status === 409 ? await findCollection(chroma, name) : undefined;
     if (theirs) return theirs;
+    // Of a database that does not exist, Chroma 1.0.0 says that no collection is there, and that the request is bad.
+    if (status === 400) await api.requireDatabase();
     throw error;
   }
 }

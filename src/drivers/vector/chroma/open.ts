@@ -24,7 +24,7 @@ export async function openChroma(options: ChromaOptions, context: VectorOpenCont
     );
     const name = options.collection ?? `connector_${connectorId.replaceAll('-', '')}`;
     const collection = await context.stage('collection', () =>
-      api.call(signal, () => readyCollection(api.chroma, { name, dimension, metric })),
+      api.call(signal, () => readyCollection(api, { name, dimension, metric })),
     );
     return new ChromaVectors({ api, collection, metric });
   } catch (error) {
