@@ -86,11 +86,19 @@ function recordIn(metadata: ChromaMetadata | null | undefined): StoredRecord | u
   const json = metadata?.[RECORD];
   if (typeof json !== 'string') return undefined;
   try {
-    return JSON.parse(json) as StoredRecord;
+    const record: unknown = JSON.parse(json);
+    return isStored(record) ? record : undefined;
   } catch {
-    // Another tool wrote over it.
     return undefined;
   }
+}
+
+/** False for what another tool wrote under our key. */
+function isStored(record: unknown): record is StoredRecord {
+  if (typeof record !== 'object' || record === null || Array.isArray(record)) return false;
+  const { metadata, exact } = record as { readonly metadata?: unknown; readonly exact?: unknown };
+  const isMetadata = metadata === undefined || (typeof metadata === 'object' && metadata !== null);
+  return isMetadata && (exact === undefined || typeof exact === 'string');
 }
 
 function foreignMetadata(metadata: ChromaMetadata | null | undefined): Metadata | undefined {
