@@ -15,18 +15,15 @@ import {
   type VectorPage,
   type VectorRecord,
 } from '../../../driver.ts';
-import { isNotFound, misshapen, type Api } from './api.ts';
-import { findCollection } from './collection.ts';
+import { idsOf, isNotFound, misshapen, type Api } from './api.ts';
 import { compile, type Compiled } from './filter.ts';
 import { cursorAfter, idInCursor, Listing } from './listing.ts';
-import { refusalOf, sizeOf, storedOf, type Row } from './records.ts';
+import { storedOf, type Row } from './records.ts';
 import { Search } from './search.ts';
 import { Writes } from './writes.ts';
 
 /** Ids in one request: what Chroma's own limit of 5,461 has room for, and its statements are quick with. */
 const IDS_AT_ONCE = 1_000;
-/** A request of more than 40 MiB is refused (`max_payload_size_bytes` of the server's own configuration). */
-const MAX_REQUEST_BYTES = 24 * 2 ** 20;
 
 type Access = { readonly api: Api; readonly collection: Collection; readonly metric: DistanceMetric };
 
@@ -34,7 +31,6 @@ type Access = { readonly api: Api; readonly collection: Collection; readonly met
 export class ChromaVectors implements VectorClient {
   readonly #api: Api;
   readonly #collection: Collection;
-  readonly #metric: DistanceMetric;
   readonly #search: Search;
   readonly #writes: Writes;
   readonly #listing = new Listing();
@@ -42,19 +38,12 @@ export class ChromaVectors implements VectorClient {
   constructor({ api, collection, metric }: Access) {
     this.#api = api;
     this.#collection = collection;
-    this.#metric = metric;
     this.#search = new Search(collection, metric, (where) => this.#ids(where));
     this.#writes = new Writes(collection, metric);
   }
 
   async upsert(records: readonly VectorRecord[], signal: AbortSignal): Promise<readonly UpsertError[]> {
-    const refused = records.flatMap((record, i) => refusalOf(record, i, this.#metric) ?? []);
-    const indexes = new Set(refused.map(({ index }) => index));
-    const accepted = refused.length === 0 ? records : records.filter((_, i) => !indexes.has(i));
-    await this.#call(signal, async () => {
-      for (const part of inParts(accepted)) await this.#writes.upsert(part, signal);
-    });
-    return refused;
+    return this.#call(signal, () => this.#writes.upsert(records, signal));
   }
 
   async search(
@@ -110,18 +99,12 @@ export class ChromaVectors implements VectorClient {
   }
 
   async check(signal: AbortSignal): Promise<readonly Note[]> {
-    const { name, id } = this.#collection;
+    const { name } = this.#collection;
     return this.#call(signal, async () => {
-      const found = await findCollection(this.#api.chroma, name);
-      // Made anew under its name, it is not the one that this client writes to.
-      if (found?.id !== id) throw this.#gone();
+      // By its id: one that was made anew under its name is not the one that this client writes to.
+      const count = await this.#size();
       const version = await this.#api.chroma.version();
-      return [
-        {
-          level: 'info',
-          message: `Chroma ${version}; ${await this.#size()} records in the collection ${name}`,
-        },
-      ];
+      return [{ level: 'info', message: `Chroma ${version}; ${count} records in the collection ${name}` }];
     });
   }
 
@@ -195,28 +178,8 @@ function compiledOf(filter: Filter | undefined): Compiled {
   return filter === undefined || compile(parseFilter(filter));
 }
 
-function idsOf({ ids }: { readonly ids: unknown }): readonly string[] {
-  if (!Array.isArray(ids)) throw misshapen('ids');
-  return ids as readonly string[];
-}
-
 function parts(ids: readonly string[]): readonly string[][] {
   return Array.from({ length: Math.ceil(ids.length / IDS_AT_ONCE) }, (_, i) =>
     ids.slice(i * IDS_AT_ONCE, (i + 1) * IDS_AT_ONCE),
   );
-}
-
-/** The records in runs that each fit into a request. */
-function* inParts(records: readonly VectorRecord[]): Generator<readonly VectorRecord[]> {
-  let from = 0;
-  let bytes = 0;
-  for (const [i, record] of records.entries()) {
-    const size = sizeOf(record);
-    if (i > from && bytes + size > MAX_REQUEST_BYTES) {
-      yield records.slice(from, i);
-      [from, bytes] = [i, 0];
-    }
-    bytes += size;
-  }
-  if (from < records.length) yield records.slice(from);
 }

@@ -23,6 +23,19 @@ export type Sent = {
 const SHORTEST = 1e-15;
 const LONGEST = 1e19;
 
+/**
+ * A longer request is refused with status 413, by `max_payload_size_bytes` in the server's own configuration; some of
+ * it is for what a request has besides its records.
+ * https://github.com/chroma-core/chroma/blob/main/rust/frontend/sample_configs/single_node_full.yaml (read 2026-11-27)
+ */
+const MOST_BYTES = 40 * 2 ** 20 - 4_096;
+
+/**
+ * Chroma 1.0.0 writes the keys of a record in one statement of SQLite, which has room for 5,461 of them, the document
+ * among them. Of a record with more, every later call to the collection fails with status 500, deletes as well.
+ */
+const MOST_KEYS = 5_000;
+
 /** Why a vector cannot be stored, or `undefined`. */
 export function refusalOf(
   { id, values }: VectorRecord,
@@ -49,18 +62,27 @@ export function sentOf({ id, values, metadata, text }: VectorRecord, metric: Dis
   return { id, values: Array.from(values), metadata: Object.keys(flat).length > 0 ? flat : null, text };
 }
 
-/** About how many bytes a record takes in a request, never fewer: at most 25 for a number, 6 for a character. */
-export function sizeOf({ id, values, metadata, text }: VectorRecord): number {
-  const characters = id.length + (text?.length ?? 0) + 3 * (metadata ? JSON.stringify(metadata).length : 0);
-  return 25 * values.length + 6 * characters + 1_000;
+/** How many bytes a record takes in a request at most: no number takes more than 24, and a comma. */
+export function sizeOf({ id, values, metadata, text }: Sent): number {
+  return 25 * values.length + Buffer.byteLength(JSON.stringify([id, metadata, text ?? '']));
+}
+
+/** Why Chroma cannot take a record, however few are sent with it, or `undefined`. */
+export function excessOf({ metadata }: Sent, bytes: number): string | undefined {
+  if (bytes > MOST_BYTES)
+    return 'takes more than the 40 MiB of a request, in which each key of the metadata has its whole path';
+  const keys = Object.values(metadata ?? {}).filter((value) => value !== null).length;
+  return keys > MOST_KEYS
+    ? `takes ${keys} keys in Chroma, and not at most ${MOST_KEYS}; each different item of a list is one`
+    : undefined;
 }
 
 /** Chroma merges metadata into what is there; so whatever is to go is named, with null. */
-export function replacing(metadata: Flat | null, before: ChromaMetadata | null | undefined): Flat | null {
-  if (!before) return metadata;
-  const replaced = metadata ?? (Object.create(null) as Flat);
-  for (const key of Object.keys(before)) replaced[key] ??= null;
-  return replaced;
+export function replacing(sent: Sent, before: ChromaMetadata | null | undefined): Sent {
+  if (!before) return sent;
+  const metadata = sent.metadata ?? (Object.create(null) as Flat);
+  for (const key of Object.keys(before)) metadata[key] ??= null;
+  return { ...sent, metadata };
 }
 
 /** Whether a record may have a document that its successor has to blank. */

@@ -1,7 +1,12 @@
 import type { Collection, Metadata as ChromaMetadata } from 'chromadb';
-import type { DistanceMetric, VectorRecord } from '../../../driver.ts';
-import { misshapen } from './api.ts';
-import { hasDocument, replacing, sentOf } from './records.ts';
+import type { DistanceMetric, UpsertError, VectorRecord } from '../../../driver.ts';
+import { idsOf } from './api.ts';
+import { excessOf, hasDocument, refusalOf, replacing, sentOf, sizeOf, type Sent } from './records.ts';
+
+/** What requests are cut to, unless one record has more. */
+const REQUEST_BYTES = 24 * 2 ** 20;
+
+type TooLarge = { readonly id: string; readonly message: string };
 
 /**
  * Upserts that replace a record as a whole.
@@ -20,41 +25,75 @@ export class Writes {
     this.#metric = metric;
   }
 
-  /** Ids are distinct, and the batch fits into a request. */
-  async upsert(records: readonly VectorRecord[], signal: AbortSignal): Promise<void> {
-    const ids = new Set(records.map(({ id }) => id));
-    const before = [...this.#running].filter((other) => sharesOne(other.ids, ids)).map(({ done }) => done);
+  /** What was refused, by its index; the rest is written, in as many requests as its bytes need. */
+  async upsert(records: readonly VectorRecord[], signal: AbortSignal): Promise<readonly UpsertError[]> {
+    const refused = records.flatMap((record, i) => refusalOf(record, i, this.#metric) ?? []);
+    const isRefused = new Set(refused.map(({ index }) => index));
+    const indexes = new Map(records.flatMap(({ id }, i) => (isRefused.has(i) ? [] : [[id, i] as const])));
+    if (indexes.size === 0) return refused;
+    const accepted = records.filter(({ id }, i) => indexes.get(id) === i);
+    const before = [...this.#running]
+      .filter((other) => sharesOne(other.ids, indexes))
+      .map(({ done }) => done);
     // Taken at once, so that whoever comes later waits for this one.
-    const own = { ids, done: Promise.allSettled(before).then(() => this.#send(records, signal)) };
+    const done = Promise.allSettled(before).then(() => this.#write(accepted, signal));
+    const own = { ids: new Set(indexes.keys()), done };
     this.#running.add(own);
     try {
-      await own.done;
+      const large = await done;
+      return [
+        ...refused,
+        ...large.map(({ id, message }): UpsertError => {
+          return { index: indexes.get(id) ?? 0, id, code: 'payload_too_large', message };
+        }),
+      ];
     } finally {
       this.#running.delete(own);
     }
   }
 
-  async #send(records: readonly VectorRecord[], signal: AbortSignal): Promise<void> {
+  /** Writes what Chroma can take, and answers what it cannot. */
+  async #write(records: readonly VectorRecord[], signal: AbortSignal): Promise<readonly TooLarge[]> {
     signal.throwIfAborted();
-    const sent = records.map((record) => sentOf(record, this.#metric));
-    const ids = sent.map(({ id }) => id);
-    const found = await this.#collection.get({ ids, include: ['metadatas'] });
-    if (!Array.isArray(found.ids)) throw misshapen('ids');
-    const before = new Map(found.ids.map((id, i) => [id, found.metadatas[i] ?? null]));
+    const found = await this.#collection.get({ ids: records.map(({ id }) => id), include: ['metadatas'] });
+    const before = new Map(idsOf(found).map((id, i) => [id, found.metadatas[i] ?? null]));
     const isBlanked = [...before.values()].some(hasDocument);
+    const large: TooLarge[] = [];
+    let part: Sent[] = [];
+    let bytes = 0;
+    for (const record of records) {
+      const sent = replacing(sentOf(record, this.#metric), before.get(record.id));
+      const size = sizeOf(sent);
+      const message = excessOf(sent, size);
+      if (message !== undefined) {
+        large.push({ id: record.id, message });
+        continue;
+      }
+      if (part.length > 0 && bytes + size > REQUEST_BYTES) {
+        await this.#send(part, isBlanked);
+        [part, bytes] = [[], 0];
+      }
+      part.push(sent);
+      bytes += size;
+    }
+    if (part.length > 0) await this.#send(part, isBlanked);
+    return large;
+  }
+
+  async #send(records: readonly Sent[], isBlanked: boolean): Promise<void> {
     await this.#collection.upsert({
-      ids,
+      ids: records.map(({ id }) => id),
       // Chroma's client checks and sends these, and changes none of them.
-      embeddings: sent.map(({ values }) => values as number[]),
-      metadatas: sent.map(({ id, metadata }) => replacing(metadata, before.get(id)) as ChromaMetadata),
-      ...((isBlanked || sent.some(({ text }) => text !== undefined)) && {
-        documents: sent.map(({ text }) => text ?? ''),
+      embeddings: records.map(({ values }) => values as number[]),
+      metadatas: records.map(({ metadata }) => metadata as ChromaMetadata),
+      ...((isBlanked || records.some(({ text }) => text !== undefined)) && {
+        documents: records.map(({ text }) => text ?? ''),
       }),
     });
   }
 }
 
-function sharesOne(a: ReadonlySet<string>, b: ReadonlySet<string>): boolean {
-  for (const id of b) if (a.has(id)) return true;
+function sharesOne(a: ReadonlySet<string>, b: ReadonlyMap<string, unknown>): boolean {
+  for (const id of b.keys()) if (a.has(id)) return true;
   return false;
 }
