@@ -25,5 +25,5 @@ export function scoreIn(
     sum += metric === 'euclidean' ? (x - y) ** 2 : x * y;
   }
   if (metric === 'euclidean') return Math.sqrt(sum);
-  return metric === 'cosine' ? sum / (lengthOf(a) * lengthOf(b)) : sum;
+  return metric === 'cosine' ? Math.min(1, Math.max(-1, sum / (lengthOf(a) * lengthOf(b)))) : sum;
 }

@@ -1,6 +1,7 @@
 import type { Collection, Where } from 'chromadb';
 import { nearer, type ClientMatch, type ClientQuery, type DistanceMetric } from '../../../driver.ts';
-import { misshapen } from './api.ts';
+import { idsOf, misshapen } from './api.ts';
+import { lengthOf } from './exact-values.ts';
 import { storedOf, type Row } from './records.ts';
 import { rawScoreOf, scoreIn } from './scores.ts';
 
@@ -43,10 +44,15 @@ export class Search {
       ...(includeValues && !includeMetadata ? (['metadatas'] as const) : []),
     ];
     const found = await this.#nearest(vector, { topK, where, include });
-    const scored = await this.#scored(vector, found.rows, include);
-    if (found.isShort) scored.push(...(await this.#missed(vector, { scored, where, include })));
+    const foundIds = found.rows.map(({ id }) => id);
+    const missed = found.isShort ? await this.#missed(foundIds, where) : [];
+    // One arithmetic for all of them, or equal vectors would not have equal scores.
+    const scored =
+      missed.length > 0
+        ? await this.#compared(vector, [...foundIds, ...missed], include)
+        : await this.#scored(vector, found.rows, include);
     return scored
-      .sort(nearer(this.#metric))
+      .toSorted(nearer(this.#metric))
       .slice(0, topK)
       .map(({ rawScore, row }) => {
         const { id, values, metadata, text } = storedOf(row);
@@ -75,9 +81,15 @@ export class Search {
     for (let asked = topK + 1; ; asked = Math.min(MOST_ASKED, asked * 4)) {
       const rows = await this.#query(vector, { asked, where, include });
       if (rows.length < asked) return { rows, isShort: true };
-      const isCut = rows[topK - 1]?.distance === rows.at(-1)?.distance;
+      const isCut = this.#rawScoreIn(rows[topK - 1]) === this.#rawScoreIn(rows.at(-1));
       if (!isCut || asked >= MOST_ASKED) return { rows, isShort: false };
     }
+  }
+
+  /** Cosines that rounding has taken beyond 1 are equal, though their distances are not. */
+  #rawScoreIn(row: Found | undefined): number | undefined {
+    const distance = row?.distance ?? null;
+    return distance === null ? undefined : rawScoreOf(this.#metric, distance);
   }
 
   async #query(
@@ -89,14 +101,14 @@ export class Search {
     }: { readonly asked: number; readonly where: Where | undefined; readonly include: Include[] },
   ): Promise<readonly Found[]> {
     const answer = await this.#collection.query({
-      queryEmbeddings: [Array.from(vector)],
+      queryEmbeddings: [this.#metric === 'cosine' ? directionOf(vector) : Array.from(vector)],
       nResults: asked,
       ...(where && { where }),
       include: ['distances', ...include],
     });
-    const ids = answer.ids[0];
+    const ids = idsOf({ ids: answer.ids[0] });
     const distances = answer.distances[0];
-    if (!Array.isArray(ids) || !Array.isArray(distances)) throw misshapen('matches');
+    if (!isDistances(distances, ids.length)) throw misshapen('distances');
     return ids.map((id, i) => ({
       id,
       distance: distances[i] ?? null,
@@ -106,7 +118,7 @@ export class Search {
     }));
   }
 
-  async #scored(vector: Vector, rows: readonly Found[], include: Include[]): Promise<Scored[]> {
+  async #scored(vector: Vector, rows: readonly Found[], include: Include[]): Promise<readonly Scored[]> {
     // A sum that float32 cannot hold is null.
     const beyond = rows.filter(({ distance }) => distance === null).map(({ id }) => id);
     const scored = rows.flatMap(({ distance, ...row }) =>
@@ -119,18 +131,11 @@ export class Search {
    * What matches and was not found. Chroma's graph does not lead everywhere, least of all among vectors that are nearly
    * parallel, and a filter leaves fewer ways through it.
    */
-  async #missed(
-    vector: Vector,
-    {
-      scored,
-      where,
-      include,
-    }: { readonly scored: readonly Scored[]; readonly where: Where | undefined; readonly include: Include[] },
-  ): Promise<readonly Scored[]> {
-    if (where === undefined && (await this.#collection.count()) <= scored.length) return [];
-    const seen = new Set(scored.map(({ id }) => id));
+  async #missed(foundIds: readonly string[], where: Where | undefined): Promise<readonly string[]> {
+    if (where === undefined && (await this.#collection.count()) <= foundIds.length) return [];
+    const seen = new Set(foundIds);
     const missed = (await this.#idsOf(where)).filter((id) => !seen.has(id));
-    return missed.length > MOST_COMPARED ? [] : this.#compared(vector, missed, include);
+    return missed.length > MOST_COMPARED ? [] : missed;
   }
 
   async #compared(vector: Vector, ids: readonly string[], include: Include[]): Promise<readonly Scored[]> {
@@ -138,13 +143,11 @@ export class Search {
     const wanted = new Set<Include>([...include, 'embeddings', 'metadatas']);
     for (let at = 0; at < ids.length; at += READ_AT_ONCE) {
       const part = ids.slice(at, at + READ_AT_ONCE);
-      const {
-        metadatas,
-        documents,
-        embeddings,
-        ids: read,
-      } = await this.#collection.get({ ids: part, include: [...wanted] });
-      for (const [i, id] of read.entries()) {
+      const { metadatas, documents, embeddings, ...rest } = await this.#collection.get({
+        ids: part,
+        include: [...wanted],
+      });
+      for (const [i, id] of idsOf(rest).entries()) {
         const row: Row = { id, metadata: metadatas[i], document: documents[i], embedding: embeddings[i] };
         const { values } = storedOf(row);
         if (values === undefined) throw misshapen('vectors');
@@ -153,4 +156,18 @@ export class Search {
     }
     return scored;
   }
+}
+
+/** At length 1: Chroma squares in float32, and finds no direction in what is very short or very long. */
+function directionOf(vector: Vector): number[] {
+  const length = lengthOf(vector);
+  return Array.from(vector, (value) => value / length);
+}
+
+function isDistances(distances: unknown, count: number): distances is readonly (number | null)[] {
+  return (
+    Array.isArray(distances) &&
+    distances.length === count &&
+    distances.every((distance) => distance === null || typeof distance === 'number')
+  );
 }
