@@ -6,7 +6,6 @@
 import { mkdtemp, open, readFile, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { FileConnector } from '../src/connectors/file/connector.ts';
@@ -18,6 +17,7 @@ import { openLocal } from '../src/drivers/file/local/client.ts';
 import { NEVER } from '../src/policies/pipeline.ts';
 import { standardPolicies } from '../src/policies/standard.ts';
 import { plainSession, recordOf } from '../src/testing/file-suite.ts';
+import { grownMb, median, pairs, ratioRow, row } from './pairs.ts';
 import { report, type Row } from './report.ts';
 
 const isQuick = process.argv.includes('--quick');
@@ -56,8 +56,9 @@ async function large(): Promise<readonly Row[]> {
   // On their own and first: sampling takes time, and a process that has grown before would not grow again.
   const writeGrownMb = await grownMb(writeOurs);
   const readGrownMb = await grownMb(readOurs);
-  const write = await pairs(() => bareStreamWrite(bare('large')), writeOurs);
+  const write = await pairs(PAIRS, () => bareStreamWrite(bare('large')), writeOurs);
   const read = await pairs(
+    PAIRS,
     () => times(READS, () => bareStreamRead(bare('large'))),
     () => times(READS, readOurs),
   );
@@ -73,10 +74,12 @@ async function small(): Promise<readonly Row[]> {
   await bareWrite(bare('small'));
   await files.writeFile('ours/small', SMALL);
   const write = await pairs(
+    PAIRS,
     () => times(SMALL_CALLS / 4, () => bareWrite(bare('small'))),
     () => times(SMALL_CALLS / 4, () => files.writeFile('ours/small', SMALL)),
   );
   const read = await pairs(
+    PAIRS,
     () => times(SMALL_CALLS * 4, () => readFile(bare('small'))),
     () => times(SMALL_CALLS * 4, () => files.readFile('ours/small')),
   );
@@ -175,46 +178,6 @@ async function drain(body: AsyncIterable<Uint8Array>): Promise<void> {
   if (total !== LARGE_BYTES) throw new Error(`${total} of ${LARGE_BYTES} bytes were read`);
 }
 
-type Pair = { readonly bareMs: number; readonly oursMs: number };
-
-async function pairs(
-  bareRun: () => Promise<unknown>,
-  ours: () => Promise<unknown>,
-): Promise<readonly Pair[]> {
-  await bareRun();
-  await ours();
-  const found: Pair[] = [];
-  for (let i = 0; i < PAIRS; i++) {
-    // Taking turns to be first: whatever the first leaves to the disk, the second pays for.
-    const bareFirst = i % 2 === 0;
-    const first = await timedMs(bareFirst ? bareRun : ours);
-    const second = await timedMs(bareFirst ? ours : bareRun);
-    found.push(bareFirst ? { bareMs: first, oursMs: second } : { bareMs: second, oursMs: first });
-  }
-  return found;
-}
-
-async function timedMs(run: () => Promise<unknown>): Promise<number> {
-  const startMs = performance.now();
-  await run();
-  return performance.now() - startMs;
-}
-
-async function times(count: number, run: () => Promise<unknown>): Promise<void> {
-  for (let i = 0; i < count; i++) await run();
-}
-
-/** The highest resident size above the one before, sampled every 5 ms. */
-async function grownMb(run: () => Promise<unknown>): Promise<number> {
-  await nextTurn();
-  const before = process.memoryUsage.rss();
-  let highest = before;
-  const sampling = setInterval(() => (highest = Math.max(highest, process.memoryUsage.rss())), 5);
-  await run();
-  clearInterval(sampling);
-  return (Math.max(highest, process.memoryUsage.rss()) - before) / 2 ** 20;
-}
-
 /** What is left of the heap after a full collection. */
 function liveHeapMb(): number {
   setFlagsFromString('--expose-gc');
@@ -222,21 +185,6 @@ function liveHeapMb(): number {
   return process.memoryUsage().heapUsed / 2 ** 20;
 }
 
-function ratioRow(what: string, found: readonly Pair[], atLeast: number, work: number, unit: string): Row {
-  const ratio = median(found.map(({ bareMs, oursMs }) => bareMs / oursMs));
-  const rate = (ms: readonly number[]) => Math.round((work * 1000) / median(ms)).toLocaleString('en-US');
-  const ours = rate(found.map(({ oursMs }) => oursMs));
-  const theirs = rate(found.map(({ bareMs }) => bareMs));
-  const note = `${ours} ${unit} against ${theirs}`;
-  return { what, figure: ratio, unit: 'x', target: `>= ${atLeast}`, ok: ratio >= atLeast, note };
-}
-
-function row(what: string, figure: number, unit: string, { atMost }: { readonly atMost?: number } = {}): Row {
-  if (atMost === undefined) return { what, figure, unit };
-  return { what, figure, unit, target: `<= ${atMost}`, ok: figure <= atMost };
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+async function times(count: number, run: () => Promise<unknown>): Promise<void> {
+  for (let i = 0; i < count; i++) await run();
 }

@@ -9,7 +9,14 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
 
-const NOT_BENCHMARKS = new Set(['index', 'report', 'bare-clients', 'vector-data']);
+const NOT_BENCHMARKS = new Set([
+  'index',
+  'report',
+  'pairs',
+  'bare-clients',
+  'bare-file-clients',
+  'vector-data',
+]);
 
 const names = readdirSync(import.meta.dirname)
   .filter((file) => file.endsWith('.ts') && !file.includes('.fixture.') && !file.endsWith('.test.ts'))
