@@ -11,6 +11,8 @@ import { say } from '../print.ts';
 import { withByteProgress } from '../progress.ts';
 import type { Settings } from '../settings.ts';
 import type { Terminal } from '../terminal.ts';
+import { textOrBase64 } from '../files/content.ts';
+import { namedFile, remoteOf } from '../files/remote.ts';
 
 /** Adds the commands that move the content of one file. */
 export function addFileContents(files: Command, terminal: Terminal, settings: Settings): void {
@@ -86,5 +88,25 @@ export function addFileContents(files: Command, terminal: Terminal, settings: Se
           await session.answer(answer, () => `wrote ${answer.path}, ${answer.size} bytes`);
         },
       ),
+    );
+
+  files
+    .command('cat <connector> [path]')
+    .summary('print a file')
+    .description('Write a file to stdout as it is; with --json as text, or in base64 where it is none.')
+    .addHelpText(
+      'after',
+      example('connectors files cat demo-files architecture.md', 'connectors files cat notes:a/b.txt'),
+    )
+    .action(
+      inSession(terminal, settings, async (session, reference: string, given: string | undefined) => {
+        const remote = await remoteOf(session, reference, given);
+        const path = namedFile(remote);
+        const input = session.inputFor({ path }, remote.connector);
+        const { size, body, contentType } = await session.transport.read(fileRead, { input });
+        if (!session.json) return pipeline(body, terminal.stdout, { end: false, signal: terminal.signal });
+        const content = await textOrBase64(body);
+        await session.answer({ path, size, content_type: contentType, ...content }, () => []);
+      }),
     );
 }

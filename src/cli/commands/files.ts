@@ -7,6 +7,7 @@ import type { Settings } from '../settings.ts';
 import type { Terminal } from '../terminal.ts';
 import { addFileContents } from './file-contents.ts';
 import { addFileListing } from './file-listing.ts';
+import { addFilePresign } from './file-presign.ts';
 
 /** Adds the commands about files. */
 export function addFileCommands(program: Command, terminal: Terminal, settings: Settings): void {
@@ -16,6 +17,7 @@ export function addFileCommands(program: Command, terminal: Terminal, settings: 
     .description('Work with the files of a connector.');
   addFileListing(files, terminal, settings);
   addFileContents(files, terminal, settings);
+  addFilePresign(files, terminal, settings);
 
   files
     .command('rm <connector> <path>')

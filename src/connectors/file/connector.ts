@@ -279,7 +279,7 @@ export class FileConnector extends DriverConnector<FileClient> {
         throw lacking('presign', `addresses of this provider cannot be tied to ${condition}`);
     if (presignedBy === 'server') {
       const signed = this.#signUrl?.(key, options);
-      if (signed === undefined) throw lacking('presign', NO_SERVER);
+      if (signed === undefined) throw lacking('presign', NO_SERVER, { needs: 'server' });
       return signed;
     }
     const call = { operation: 'file.presign', idempotent: true, signal };
@@ -355,8 +355,9 @@ export class FileConnector extends DriverConnector<FileClient> {
 function lacking(
   capability: string,
   message = `this provider does not support ${capability}`,
+  details: Readonly<Record<string, unknown>> = {},
 ): ConnectorError {
-  return new ConnectorError('unsupported', message, { details: { capability } });
+  return new ConnectorError('unsupported', message, { details: { capability, ...details } });
 }
 
 const NO_SERVER =
