@@ -1,0 +1,128 @@
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import {
+  BlobServiceClient,
+  StorageSharedKeyCredential,
+  type ContainerClient,
+  type StoragePipelineOptions,
+} from '@azure/storage-blob';
+import { selfSignedCertificate } from '../../../testing/certificate.fixture.ts';
+
+const READY_WITHIN_MS = 30_000;
+const POLL_EVERY_MS = 50;
+
+/** An account of a blob service, and the official client beside the driver's, which other tools are played by. */
+export type AzureAccount = {
+  /** The account's URL, without a slash at its end. */
+  readonly endpoint: string;
+  readonly account: string;
+  readonly key: string;
+  readonly host: string;
+  readonly port: number;
+  /** In PEM, where it speaks TLS with one of its own. */
+  readonly certificate?: string;
+  /** A new container, or the one that was named from outside. */
+  container(): Promise<ContainerClient>;
+  close(): Promise<void>;
+};
+
+/** The account that the environment names, or one of an Azurite that is started for it. */
+export async function azureAccount(): Promise<AzureAccount> {
+  const {
+    CONNECTORS_TEST_AZURE_URL: endpoint,
+    CONNECTORS_TEST_AZURE_ACCOUNT: account = '',
+    CONNECTORS_TEST_AZURE_KEY: key = '',
+    CONNECTORS_TEST_AZURE_CONTAINER: name = '',
+  } = process.env;
+  if (endpoint === undefined) return startAzurite();
+  const { hostname, port } = new URL(endpoint);
+  const client = new BlobServiceClient(endpoint, new StorageSharedKeyCredential(account, key));
+  return {
+    ...{ endpoint: endpoint.replace(/\/$/, ''), account, key, host: hostname },
+    port: Number(port) || 443,
+    container: async () => client.getContainerClient(name),
+    close: async () => {},
+  };
+}
+
+/**
+ * Starts Azurite's blob service alone, in a process of its own, in memory, on a free loopback port.
+ *
+ * @param tls with a certificate of its own, and tokens taken whose claims are right; nobody checks who signed them.
+ * @throws Error with the server's own output, when it ends or does not answer within 30 seconds.
+ */
+export async function startAzurite({ tls = false }: { readonly tls?: boolean } = {}): Promise<AzureAccount> {
+  const port = await freePort();
+  const host = '127.0.0.1';
+  const account = 'acme';
+  const key = randomBytes(64).toString('base64');
+  const folder = await mkdtemp(path.join(tmpdir(), 'azurite-'));
+  const { cert, key: privateKey } = selfSignedCertificate();
+  await writeFile(path.join(folder, 'cert.pem'), cert);
+  await writeFile(path.join(folder, 'key.pem'), privateKey, { mode: 0o600 });
+  const secure = ['--cert', 'cert.pem', '--key', 'key.pem', '--oauth', 'basic'];
+  const main = createRequire(import.meta.url).resolve('azurite/dist/src/blob/main.js');
+  const args = [
+    ...[main, '--blobHost', host, '--blobPort', String(port), '--inMemoryPersistence', '--silent'],
+    ...['--disableTelemetry', '--skipApiVersionCheck', ...(tls ? secure : [])],
+  ];
+  const child = spawn(process.execPath, args, {
+    cwd: folder,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { HOME: folder, AZURITE_ACCOUNTS: `${account}:${key}` },
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding('utf8').on('data', (text: string) => (output += text));
+  const closed = once(child, 'close');
+  const kill = (): boolean => child.kill('SIGKILL');
+  process.once('exit', kill);
+  const close = async (): Promise<void> => {
+    process.off('exit', kill);
+    kill();
+    await closed;
+    await rm(folder, { recursive: true, force: true });
+  };
+  const deadline = performance.now() + READY_WITHIN_MS;
+  // Its own word: what answers at the port may be another server that took it.
+  while (!output.includes('successfully listen')) {
+    const ended = child.exitCode !== null || child.signalCode !== null;
+    if (ended || performance.now() > deadline) {
+      await close();
+      throw new Error(`azurite ${ended ? 'ended' : 'did not listen'}:\n${output}`);
+    }
+    await wait(POLL_EVERY_MS);
+  }
+  const endpoint = `http${tls ? 's' : ''}://${host}:${port}/${account}`;
+  // The client hands it on to its core, though its types do not say so.
+  const options: StoragePipelineOptions & { readonly tlsOptions: { readonly ca?: string } } = {
+    tlsOptions: tls ? { ca: cert } : {},
+  };
+  const client = new BlobServiceClient(endpoint, new StorageSharedKeyCredential(account, key), options);
+  let made = 0;
+  return {
+    ...{ endpoint, account, key, host, port, close },
+    ...(tls && { certificate: cert }),
+    async container() {
+      const { containerClient } = await client.createContainer(`files-${++made}`);
+      return containerClient;
+    },
+  };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}

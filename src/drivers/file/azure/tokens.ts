@@ -1,0 +1,209 @@
+import { readFile } from 'node:fs/promises';
+import {
+  ConnectorError,
+  httpFailure,
+  isConnectorError,
+  loadPeer,
+  networkFailure,
+  parseRetryAfter,
+  type Clock,
+  type Fetcher,
+  type OpenContext,
+} from '../../../driver.ts';
+import { transportError } from './errors.ts';
+import type { AzureOptions } from './options.ts';
+
+export const IDENTITY_RANGE = '^4.14.0';
+// The same in every cloud: https://learn.microsoft.com/en-us/azure/storage/blobs/authorize-access-azure-active-directory (read 2026-11-27)
+const SCOPE = 'https://storage.azure.com/.default';
+const ASSERTION = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
+/** A token that is this near to its end is renewed before it is used. */
+const RENEW_BEFORE_MS = 300_000;
+/** What one attempt to get a token may take, whoever waits for it. */
+const ATTEMPT_MS = 30_000;
+
+type Token = { readonly text: string; readonly expiresAtMs: number };
+type Fetching = (signal: AbortSignal) => Promise<Token>;
+
+/** Bearer tokens for the storage account. */
+export type Tokens = {
+  get(signal: AbortSignal): Promise<string>;
+  /** Drops the one at hand, which the backend has refused. */
+  forget(): void;
+  close(): Promise<void>;
+};
+
+/**
+ * Tokens of a service principal: one request to the documented endpoint, which can be aborted. The identity library
+ * would ask three addresses for it, pass no signal on, and choose the host by a variable of the environment.
+ *
+ * https://learn.microsoft.com/en-us/entra/identity-platform/v2-oauth2-client-creds-grant-flow (read 2026-11-27)
+ */
+export function principalTokens(options: AzureOptions, context: OpenContext): Tokens {
+  const { tenant_id: tenant = '', client_id = '', client_secret = '' } = options;
+  const fetcher = context.network.fetcher({ ca: options.ca, connections: 2 });
+  const form = { client_id, client_secret };
+  const url = tokenUrl(options.authority_host, tenant);
+  return renewed(context.clock, (signal) => granted(fetcher, url, form, context.clock, signal), fetcher);
+}
+
+/**
+ * Tokens of the host's own identity: the federated one of a Kubernetes workload where the environment describes it,
+ * else its managed identity, by whichever service the environment names.
+ */
+export async function hostTokens(
+  options: AzureOptions,
+  context: OpenContext,
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): Promise<Tokens> {
+  const {
+    AZURE_FEDERATED_TOKEN_FILE: file,
+    AZURE_TENANT_ID: tenant,
+    AZURE_CLIENT_ID,
+    AZURE_AUTHORITY_HOST,
+  } = env;
+  const clientId = options.identity_client_id ?? AZURE_CLIENT_ID;
+  if (file === undefined || tenant === undefined || clientId === undefined)
+    return managedTokens(options.identity_client_id, env, context);
+  const fetcher = context.network.fetcher({ ca: options.ca, connections: 2 });
+  const url = tokenUrl(AZURE_AUTHORITY_HOST ?? options.authority_host, tenant);
+  return renewed(
+    context.clock,
+    async (signal) => {
+      const assertion = (await readFile(file, 'utf8')).trim();
+      const form = {
+        client_id: clientId,
+        client_assertion_type: ASSERTION,
+        client_assertion: assertion,
+      };
+      return granted(fetcher, url, form, context.clock, signal);
+    },
+    fetcher,
+  );
+}
+
+/** Tokens of the managed identity; the library knows the dialects of virtual machines, App Service, Arc and the others. */
+async function managedTokens(
+  clientId: string | undefined,
+  env: Readonly<Record<string, string | undefined>>,
+  { network, clock }: OpenContext,
+): Promise<Tokens> {
+  const { ManagedIdentityCredential } = await loadPeer(
+    '@azure/identity',
+    IDENTITY_RANGE,
+    () => import('@azure/identity'),
+  );
+  const agents = network.agents({ connections: 2 });
+  const { IDENTITY_ENDPOINT: service } = env;
+  const isSecure = service?.startsWith('https:') === true;
+  const credential = new ManagedIdentityCredential({
+    ...(clientId !== undefined && { clientId }),
+    agent: isSecure ? agents.https : agents.http,
+    retryOptions: { maxRetries: 0 },
+  });
+  const fetchToken: Fetching = async (signal) => {
+    // The library cannot be told to stop: its connections are ended instead.
+    const onAbort = (): void => agents.close();
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      const { token, expiresOnTimestamp } = await credential.getToken(SCOPE);
+      return { text: token, expiresAtMs: expiresOnTimestamp };
+    } catch (error) {
+      throw hostError(error);
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  };
+  return renewed(clock, fetchToken, { close: async () => agents.close() });
+}
+
+/** What the library says of a refusal is left out: it repeats what the service said. */
+function hostError(error: unknown): ConnectorError {
+  const failure = transportError(error);
+  return failure.code === 'backend_error'
+    ? new ConnectorError('auth_failed', 'the host has no managed identity that gives a token for storage')
+    : failure;
+}
+
+/** One token at a time, however many wait for it, each as long as its own signal lets it. */
+function renewed(clock: Clock, fetchToken: Fetching, connection: Pick<Fetcher, 'close'>): Tokens {
+  let token: Token | undefined;
+  let fetching: Promise<Token> | undefined;
+  const ending = new AbortController();
+  const renew = (): Promise<Token> => {
+    const attempt = new AbortController();
+    const cancel = clock.after(ATTEMPT_MS, () =>
+      attempt.abort(new ConnectorError('timeout', 'no token came in time')),
+    );
+    const signal = AbortSignal.any([attempt.signal, ending.signal]);
+    return unlessAborted(signal, fetchToken(signal)).finally(() => {
+      cancel();
+      fetching = undefined;
+    });
+  };
+  return {
+    async get(signal) {
+      const leftMs = (token?.expiresAtMs ?? 0) - clock.now();
+      if (token !== undefined && leftMs > RENEW_BEFORE_MS) return token.text;
+      try {
+        token = await unlessAborted(signal, (fetching ??= renew()));
+      } catch (error) {
+        // The one at hand is good for a while yet.
+        if (token === undefined || leftMs < ATTEMPT_MS || signal.aborted) throw error;
+      }
+      return token.text;
+    },
+    forget: () => void (token = undefined),
+    async close() {
+      ending.abort();
+      await connection.close();
+    },
+  };
+}
+
+async function granted(
+  fetcher: Fetcher,
+  url: string,
+  form: Readonly<Record<string, string>>,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<Token> {
+  let response: Response;
+  let answer: unknown;
+  try {
+    const body = new URLSearchParams({ grant_type: 'client_credentials', scope: SCOPE, ...form });
+    response = await fetcher.fetch(url, { method: 'POST', body, signal });
+    answer = await response.json().catch(() => undefined);
+  } catch (error) {
+    throw networkFailure(error, signal);
+  }
+  const { access_token: text, expires_in, error, error_codes } = (answer ?? {}) as Record<string, unknown>;
+  const expiresInSeconds = Number(expires_in);
+  if (response.ok && typeof text === 'string' && text !== '' && expiresInSeconds > 0)
+    return { text, expiresAtMs: clock.now() + expiresInSeconds * 1000 };
+  if (response.ok) throw new ConnectorError('backend_error', 'the authority answered no token');
+  const refused = typeof error === 'string' && /^[a-z_]{1,60}$/.test(error) ? error : '';
+  const code =
+    Array.isArray(error_codes) && Number.isInteger(error_codes[0]) ? ` AADSTS${error_codes[0]}` : '';
+  if (response.status < 500 && refused !== '' && response.status !== 429)
+    throw new ConnectorError('auth_failed', `the authority refused the identity: ${refused}${code}`);
+  const retryAfterMs = parseRetryAfter(response.headers.get('retry-after'), clock.now());
+  throw httpFailure({ status: response.status, message: `no token${code}`, retryAfterMs });
+}
+
+function tokenUrl(authority: string, tenant: string): string {
+  return `${authority.replace(/\/+$/, '')}/${encodeURIComponent(tenant)}/oauth2/v2.0/token`;
+}
+
+async function unlessAborted<T>(signal: AbortSignal, task: Promise<T>): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void =>
+    reject(isConnectorError(signal.reason) ? signal.reason : networkFailure(signal.reason, signal));
+  if (signal.aborted) onAbort();
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([task, promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
