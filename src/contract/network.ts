@@ -13,7 +13,12 @@ export type FetcherOptions = {
   readonly connections?: number;
 };
 
-/** `fetch` over connections of its own. Redirects are refused, and nothing of the host's environment is added. */
+/**
+ * `fetch` over connections of its own, to which nothing of the host's environment is added.
+ *
+ * No redirect is ever followed. It fails the request, or is the answer where the request says `redirect: 'manual'`, for
+ * protocols that have a meaning of their own for such a status.
+ */
 export interface Fetcher {
   readonly fetch: typeof globalThis.fetch;
   /** Ends every request that `task` makes when the signal is aborted, for clients that take no signal themselves. */

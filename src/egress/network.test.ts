@@ -121,6 +121,17 @@ it('follows no redirect, wherever it leads', async () => {
   expect(target.connections()).toBe(0);
 });
 
+it('answers a redirect as it is to who asks for that, and follows it no more', async () => {
+  const target = await using(statusServer(200, 'stolen'));
+  const server = await using(statusServer(308, '', { location: target.url, range: 'bytes=0-7' }));
+  const answer = await fetcher().fetch(server.url, { method: 'PUT', body: 'part', redirect: 'manual' });
+  expect({ status: answer.status, range: answer.headers.get('range') }).toEqual({
+    status: 308,
+    range: 'bytes=0-7',
+  });
+  expect(target.connections()).toBe(0);
+});
+
 describe('resolve', () => {
   it('answers an address as it is, and every address of a name', async () => {
     const resolve: Resolve = (_host, _options, done) =>

@@ -63,8 +63,8 @@ function fetcher(dialing: Dialing, options: FetcherOptions = {}): Fetcher {
     const signal = outer && init.signal ? AbortSignal.any([outer, init.signal]) : (init.signal ?? outer);
     return send(url, {
       ...init,
-      // A redirect would carry the credentials to wherever the backend points.
-      redirect: 'error',
+      // A redirect would carry the credentials to wherever the backend points: it is refused, or shown as it is.
+      redirect: init.redirect === 'manual' ? 'manual' : 'error',
       dispatcher: agent,
       ...(signal && { signal }),
     });
