@@ -27,9 +27,13 @@ type JsonSchema = { readonly [key: string]: unknown };
  *
  * @param file one `.d.ts`, or a glob of them. The single file that openapi-typescript writes is taken apart first:
  *   its schemas are types by their own name (`QueryRequest`), its operations too (`query_points`).
+ * @param options.isPlain whether the declarations need nothing of the standard library, which takes a second to read.
  */
-export function wireContract(file: string): WireContract {
-  const { generator, missing } = generatorOf(file);
+export function wireContract(
+  file: string,
+  { isPlain = false }: { readonly isPlain?: boolean } = {},
+): WireContract {
+  const { generator, missing } = generatorOf(file, isPlain);
   const ajv = new Ajv({ allErrors: true, strict: false, allowUnionTypes: true });
   const schemas = new Set<string>();
   const compiled = new Map<string, ValidateFunction>();
@@ -58,26 +62,24 @@ export function wireContract(file: string): WireContract {
   };
 }
 
-function generatorOf(file: string) {
+function generatorOf(file: string, isPlain: boolean) {
   const text = /[*{]/.test(file) ? '' : readFileSync(file, 'utf8');
   const options = { skipTypeCheck: true, expose: 'all', jsDoc: 'none', functions: 'hide' } as const;
-  if (!text.includes('export interface components {')) {
+  const isOpenApi = text.includes('export interface components {');
+  if (!isOpenApi && !isPlain)
     return { generator: createGenerator({ ...options, path: file }), missing: () => false };
-  }
   const folder = mkdtempSync(path.join(tmpdir(), 'wire-contract-'));
   try {
-    const types = takenApart(text);
+    const types = isOpenApi ? takenApart(text) : undefined;
     const own = path.join(folder, 'types.d.ts');
-    writeFileSync(
-      own,
-      [...HELPERS, ...[...types].map(([name, type]) => `export type ${name} = ${type}`)].join('\n'),
-    );
+    const declared = types && [...types].map(([name, type]) => `export type ${name} = ${type}`);
+    writeFileSync(own, declared ? [...HELPERS, ...declared].join('\n') : text);
     // The types need nothing of the standard library, which takes longer to read than they do.
     const tsconfig = path.join(folder, 'tsconfig.json');
     writeFileSync(tsconfig, JSON.stringify({ compilerOptions: { noLib: true, types: [] }, files: [own] }));
     return {
       generator: createGenerator({ ...options, path: own, tsconfig }),
-      missing: (name: string) => !types.has(name),
+      missing: (name: string) => types?.has(name) === false,
     };
   } finally {
     rmSync(folder, { recursive: true, force: true });
