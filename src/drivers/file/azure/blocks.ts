@@ -42,7 +42,8 @@ export async function writeBlob(
 
   const staging = stagedBlocks(service, blob, path, signal);
   try {
-    for await (const block of content instanceof Uint8Array ? slices(content) : blocksOf(content)) {
+    const blocks = content instanceof Uint8Array ? slices(content) : blocksOf(content, staging.memory);
+    for await (const block of blocks) {
       if (staging.count === 0 && block.byteLength < BLOCK_BYTES) return await put(block);
       await staging.add(block);
     }
@@ -66,6 +67,7 @@ function stagedBlocks(service: Service, blob: BlockBlobClient, path: string, out
   const sending = new Set<Promise<void>>();
   const failures: unknown[] = [];
   const used: string[] = [];
+  const free: Uint8Array[] = [];
   let sizeBytes = 0;
   const check = (): void => {
     if (failures.length > 0) throw failures[0];
@@ -76,6 +78,7 @@ function stagedBlocks(service: Service, blob: BlockBlobClient, path: string, out
       await service.call(outer, { path }, () =>
         blob.stageBlock(id, block, block.byteLength, { abortSignal: signal }),
       );
+      if (block.byteLength === BLOCK_BYTES) free.push(block);
     } catch (error) {
       failures.push(error);
       ending.abort();
@@ -85,15 +88,17 @@ function stagedBlocks(service: Service, blob: BlockBlobClient, path: string, out
     get count() {
       return used.length;
     },
-    /** Resolves when there is room for another one. */
+    /** Room for a block, that of one that has been sent where there is any. */
+    memory: (): Uint8Array => free.pop() ?? Buffer.allocUnsafeSlow(BLOCK_BYTES),
+    /** Resolves when the block is being sent, so that the next one is filled meanwhile. */
     async add(block: Uint8Array): Promise<void> {
+      if (sending.size >= PARALLEL) await Promise.race(sending);
+      check();
       const id = ids(used.length);
       used.push(id);
       sizeBytes += block.byteLength;
       const sent = send(id, block).finally(() => sending.delete(sent));
       sending.add(sent);
-      if (sending.size >= PARALLEL) await Promise.race(sending);
-      check();
     },
     async done(): Promise<{ readonly ids: readonly string[]; readonly sizeBytes: number }> {
       await Promise.all(sending);
@@ -123,9 +128,12 @@ function* slices(bytes: Uint8Array): Generator<Uint8Array> {
 }
 
 /** The source in blocks of its own memory: it may fill the same chunk again. */
-async function* blocksOf(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+async function* blocksOf(
+  source: AsyncIterable<Uint8Array>,
+  memory: () => Uint8Array,
+): AsyncGenerator<Uint8Array> {
   // Most streams are small, so the first block begins small.
-  let block = Buffer.allocUnsafeSlow(FIRST_BYTES);
+  let block: Uint8Array = Buffer.allocUnsafeSlow(FIRST_BYTES);
   let used = 0;
   for await (const chunk of source) {
     for (let taken = 0; taken < chunk.byteLength;) {
@@ -133,7 +141,7 @@ async function* blocksOf(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint
       if (used + part.byteLength > block.byteLength) {
         const larger = Math.max(block.byteLength * 4, used + part.byteLength);
         const grown = Buffer.allocUnsafeSlow(Math.min(BLOCK_BYTES, larger));
-        block.copy(grown, 0, 0, used);
+        grown.set(block.subarray(0, used));
         block = grown;
       }
       block.set(part, used);
@@ -141,7 +149,7 @@ async function* blocksOf(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint
       taken += part.byteLength;
       if (used < BLOCK_BYTES) continue;
       yield block;
-      block = Buffer.allocUnsafeSlow(BLOCK_BYTES);
+      block = memory();
       used = 0;
     }
   }

@@ -47,8 +47,10 @@ export async function listPage(
     return service.call(signal, {}, async () => {
       const { containerClient: container } = service;
       if (recursive) {
+        // Some tools make blobs that end in a slash, for folders to be seen; a page of files has no place for them.
         const { value } = await container.listBlobsFlat(asked).byPage(paging).next();
-        return { entries: itemsOf<Item>(value?.segment?.blobItems).map(entryOf), next: wordOf(value) };
+        const files = itemsOf<Item>(value?.segment?.blobItems).filter(({ name }) => !name.endsWith('/'));
+        return { entries: files.map(entryOf), next: wordOf(value) };
       }
       const { value } = await container.listBlobsByHierarchy('/', asked).byPage(paging).next();
       const folders = itemsOf(value?.segment?.blobPrefixes ?? []).map(({ name }): [EntryKey, FileInfo] => {
