@@ -1,0 +1,94 @@
+import { z } from 'zod';
+import {
+  type Clock,
+  ConnectorError,
+  httpFailure,
+  isConnectorError,
+  parseRetryAfter,
+} from '../../../driver.ts';
+
+/** What a request is about, which says what its refusal means. */
+export type Subject = {
+  readonly bucket: string;
+  /** What is missing where the backend says 404. */
+  readonly names: 'bucket' | 'file';
+  readonly condition?: 'ifNoneMatch' | 'ifMatch' | undefined;
+};
+
+// https://cloud.google.com/storage/docs/json_api/v1/status-codes (read 2026-11-27)
+const failure = z.object({
+  error: z.object({
+    message: z.string().optional(),
+    errors: z.array(z.object({ reason: z.string() })).optional(),
+  }),
+});
+const TOO_MANY = new Set(['rateLimitExceeded', 'userRateLimitExceeded']);
+
+/** The error of an answer that is no success; its body is read to the end. */
+export async function failureOf(response: Response, subject: Subject, clock: Clock): Promise<ConnectorError> {
+  const { status } = response;
+  const { message, reason } = said(await response.text());
+  const retryAfterMs = parseRetryAfter(response.headers.get('retry-after'), clock.now());
+  if (status === 404) return missing(subject, message);
+  if (status === 412) return unmet(subject);
+  const known = httpFailure({ status: meaning(status, reason), message, retryAfterMs });
+  if (reason === undefined && known.details['backend_status'] === status) return known;
+  return new ConnectorError(known.code, known.message, {
+    details: { backend_status: status, ...(reason !== undefined && { backend_code: reason }) },
+    ...(retryAfterMs !== undefined && { retryAfterMs }),
+  });
+}
+
+/** @returns the status that says the same in general. */
+function meaning(status: number, reason: string | undefined): number {
+  if (reason !== undefined && TOO_MANY.has(reason)) return 429;
+  // An upload whose session the backend has lost, and its own "try again later":
+  // https://cloud.google.com/storage/docs/retry-strategy (read 2026-11-27)
+  if (status === 410 || status === 500) return 503;
+  return status;
+}
+
+function missing({ bucket, names }: Subject, message: string | undefined): ConnectorError {
+  // The reason is `notFound` for both, so that only the words tell them apart; a download's 404 has nothing else.
+  const isBucket = names === 'bucket' || /\bbucket does not exist\b/i.test(message ?? '');
+  return isBucket
+    ? new ConnectorError('not_found', `there is no bucket ${bucket}`, { details: { bucket } })
+    : new ConnectorError('not_found', 'there is no such file', { details: { backend_status: 404 } });
+}
+
+function unmet({ condition }: Subject): ConnectorError {
+  return condition === 'ifNoneMatch'
+    ? new ConnectorError('already_exists', 'there is a file already')
+    : changed();
+}
+
+/** The error of an etag that the file does not have. */
+export function changed(): ConnectorError {
+  return new ConnectorError('conflict', 'the file is not the one with this etag');
+}
+
+/** Whether the bucket answered, and has no such file. */
+export function isMissingFile(error: unknown): boolean {
+  return isConnectorError(error) && error.code === 'not_found' && error.details['bucket'] === undefined;
+}
+
+/** An answer that no Google Cloud Storage would give. */
+export function notGoogle(what: string): ConnectorError {
+  return new ConnectorError('backend_error', `the backend's answer is not one of Cloud Storage: ${what}`);
+}
+
+/** Failures are JSON, and plain text where content was asked for. */
+function said(text: string): { readonly message?: string | undefined; readonly reason?: string | undefined } {
+  const parsed = failure.safeParse(json(text));
+  if (!parsed.success) return /^[^<{]{1,500}$/.test(text) ? { message: text } : {};
+  const { message, errors } = parsed.data.error;
+  return { message, reason: errors?.[0]?.reason };
+}
+
+function json(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

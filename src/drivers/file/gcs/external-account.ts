@@ -1,0 +1,89 @@
+import { z } from 'zod';
+import { ConnectorError } from '../../../driver.ts';
+import type { ExternalAccount } from './options.ts';
+import { answeredToken, noToken, ownError, SCOPE } from './token-endpoint.ts';
+import { type TokenParts, transporterOptions } from './token-library.ts';
+import type { FetchedToken } from './tokens.ts';
+
+const CLOUD_PLATFORM = 'https://www.googleapis.com/auth/cloud-platform';
+const DEFAULT_LIFE_SECONDS = 3600;
+
+/**
+ * A token of Google's for one of another provider's, and then, where the configuration says so, one of the service
+ * account that it may act as: https://google.aip.dev/auth/4117 (read 2026-11-27).
+ *
+ * The library finds the other provider's token. It does not make the exchange: its client for that dials by itself,
+ * whatever way it is given.
+ */
+export async function externalToken(account: ExternalAccount, parts: TokenParts): Promise<FetchedToken> {
+  const subject = await subjectToken(account, parts);
+  const { service_account_impersonation_url: impersonation, client_id, client_secret } = account;
+  const { workforce_pool_user_project: userProject } = account;
+  const exchanged = await parts.fetch(account.token_url, {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/x-www-form-urlencoded',
+      ...(client_id !== undefined && {
+        authorization: `Basic ${Buffer.from(`${client_id}:${client_secret ?? ''}`).toString('base64')}`,
+      }),
+    },
+    body: new URLSearchParams({
+      grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
+      audience: account.audience,
+      scope: impersonation === undefined ? SCOPE : CLOUD_PLATFORM,
+      requested_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+      subject_token: subject,
+      subject_token_type: account.subject_token_type,
+      ...(userProject !== undefined &&
+        client_id === undefined && { options: JSON.stringify({ userProject }) }),
+    }),
+  });
+  const federated = await answeredToken(exchanged);
+  return impersonation === undefined ? federated : impersonated(impersonation, account, federated, parts);
+}
+
+async function subjectToken(account: ExternalAccount, { auth, fetch }: TokenParts): Promise<string> {
+  const given = { ...account, transporterOptions: transporterOptions(fetch) };
+  try {
+    // The library's own types ask for one kind of source; its constructors refuse what is none.
+    const client =
+      'environment_id' in account.credential_source
+        ? new auth.AwsClient(given as unknown as ConstructorParameters<typeof auth.AwsClient>[0])
+        : new auth.IdentityPoolClient(
+            given as unknown as ConstructorParameters<typeof auth.IdentityPoolClient>[0],
+          );
+    return await client.retrieveSubjectToken();
+  } catch (error) {
+    // No cause: what the library reports may hold the token, or what it was asked for.
+    throw (
+      ownError(error) ??
+      new ConnectorError(
+        'auth_failed',
+        'the token of the workload identity could not be read from its source',
+      )
+    );
+  }
+}
+
+/** https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/generateAccessToken (read 2026-11-27) */
+const impersonationAnswer = z.object({ accessToken: z.string().min(1), expireTime: z.iso.datetime() });
+
+async function impersonated(
+  url: string,
+  { service_account_impersonation }: ExternalAccount,
+  { token }: FetchedToken,
+  { fetch }: TokenParts,
+): Promise<FetchedToken> {
+  const lifeSeconds = service_account_impersonation?.token_lifetime_seconds ?? DEFAULT_LIFE_SECONDS;
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ scope: [SCOPE], lifetime: `${lifeSeconds}s` }),
+  });
+  const answer = impersonationAnswer.safeParse(await response.json().catch(() => undefined));
+  if (!answer.success) throw noToken();
+  return {
+    token: answer.data.accessToken,
+    lifeMs: Math.max(0, Date.parse(answer.data.expireTime) - Date.now()),
+  };
+}

@@ -1,0 +1,36 @@
+import type * as Auth from 'google-auth-library';
+import type { ServiceAccountKey } from './options.ts';
+import { noToken, SCOPE, type TokenFetch } from './token-endpoint.ts';
+import type { FetchedToken } from './tokens.ts';
+
+/** What is needed to ask for a token. */
+export type TokenParts = { readonly auth: typeof Auth; readonly fetch: TokenFetch };
+
+/** A token for a service account, by a claim that its key signs. */
+export async function keyToken(
+  { client_email, private_key }: Pick<ServiceAccountKey, 'client_email' | 'private_key'>,
+  { auth, fetch }: TokenParts,
+): Promise<FetchedToken> {
+  const client = new auth.JWT({
+    email: client_email,
+    key: private_key,
+    scopes: [SCOPE],
+    transporterOptions: transporterOptions(fetch),
+  });
+  return libraryToken(await client.authorize());
+}
+
+/** A token as the library answers it. */
+export function libraryToken({ access_token, expiry_date }: Auth.Credentials): FetchedToken {
+  if (!access_token || !expiry_date) throw noToken();
+  return { token: access_token, lifeMs: Math.max(0, expiry_date - Date.now()) };
+}
+
+/** Our way to the network for the library's own clients, without their repetitions. */
+export function transporterOptions(fetch: TokenFetch): Auth.gaxios.GaxiosOptions {
+  return {
+    fetchImplementation: fetch as typeof globalThis.fetch, // it is called with an address, never with a Request
+    retry: false,
+    retryConfig: { retry: 0, noResponseRetries: 0 },
+  };
+}
