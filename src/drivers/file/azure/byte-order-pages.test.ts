@@ -69,7 +69,7 @@ describe.each(ORDERS)('pages from a server that sorts by %s', (_name, order) => 
           expect(seen).toEqual([...keys].sort(byteOrder));
         },
       ),
-      { numRuns: 400 },
+      { numRuns: 2000 },
     );
   });
 

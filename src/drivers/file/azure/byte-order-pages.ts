@@ -19,48 +19,29 @@ const BEFORE_BOTH = '\ud7ff';
  * Up to `limit` + 1 entries after a key, in order of UTF-8 bytes, from a server that sorts by these or by UTF-16 code
  * units: Azure's documentation says "alphabetical", and Azurite does the latter.
  *
- * In both orders the names with one beginning lie together, and names without a surrogate lie in the right order. So
- * only names with one are held back, until the last of the names that share what is before it has been seen; no more
- * of them are kept than the page has room for.
+ * The page is the smallest of what has been seen, as soon as nothing that is still to come could be smaller; no more of
+ * it is kept than the page has room for.
  */
 export async function entriesAfter<Entry>(
   read: SegmentReader<Entry>,
   after: EntryKey,
   limit: number,
 ): Promise<readonly Keyed<Entry>[]> {
-  const page: Keyed<Entry>[] = [];
-  const held: { readonly beginning: string; entries: Keyed<Entry>[] }[] = [];
-  const release = (key?: EntryKey): void => {
-    for (let last = held.at(-1); last !== undefined; last = held.at(-1)) {
-      if (key?.startsWith(last.beginning)) return;
-      page.push(...sorted(last.entries));
-      held.pop();
-    }
-  };
   const from = startOf(after);
+  let page: readonly Keyed<Entry>[] = [];
+  let reached = '';
   let next: string | undefined;
   do {
     const segment = await read(from, next);
-    for (const entry of sorted(segment.entries)) {
-      const [key] = entry;
-      if (byteOrder(key, after) <= 0) continue;
-      release(key);
-      if (page.length > limit) return page.slice(0, limit + 1);
-      const beginning = beforeSurrogate(key, after);
-      if (beginning === undefined) page.push(entry);
-      else {
-        const last = held.at(-1);
-        if (last?.beginning !== beginning) held.push({ beginning, entries: [entry] });
-        else {
-          last.entries.push(entry);
-          if (last.entries.length > 2 * limit + 2) last.entries = sorted(last.entries).slice(0, limit + 1);
-        }
-      }
-    }
+    for (const [key] of segment.entries) if (key > reached) reached = key;
+    const fresh = segment.entries.filter(([key]) => byteOrder(key, after) > 0);
+    page = [...page, ...fresh].toSorted(([a], [b]) => byteOrder(a, b)).slice(0, limit + 1);
     next = segment.next;
-  } while (next !== undefined && page.length <= limit);
-  if (page.length <= limit) release();
-  return page.slice(0, limit + 1);
+  } while (
+    next !== undefined &&
+    !(page.length > limit && page.every(([key]) => isSettled(key, reached, after)))
+  );
+  return page;
 }
 
 /**
@@ -74,22 +55,26 @@ function startOf(after: EntryKey): EntryKey {
   return after.endsWith('/') ? `${after.slice(0, -1)}0` : after;
 }
 
-/** What is before the first surrogate of a key; those that `after` has in the same place hold nothing back any more. */
-function beforeSurrogate(key: EntryKey, after: EntryKey): string | undefined {
-  let shared = 0;
-  while (shared < after.length && key.charCodeAt(shared) === after.charCodeAt(shared)) shared += 1;
-  for (let i = 0; i < key.length; i++) {
-    const unit = key.charCodeAt(i);
-    if (unit < 0xd800 || unit > 0xdbff) continue;
-    if (i > shared || !isSurrogate(after.charCodeAt(i))) return key.slice(0, i);
-  }
-  return undefined;
+/**
+ * Whether a server that sorts by UTF-16 and has come to `reached` has nothing more that UTF-8 puts before `key`: that
+ * would be a name with U+E000 to U+FFFF in the place of a surrogate, behind a beginning that all three have. Where
+ * `after` has a surrogate in that place as well, such names are before it.
+ */
+function isSettled(key: EntryKey, reached: EntryKey, after: EntryKey): boolean {
+  const shared = sharedLength(key, reached);
+  const past = sharedLength(key, after);
+  for (let i = 0; i <= shared && i < key.length; i++)
+    if (isSurrogate(key.charCodeAt(i)) && !(i <= past && isSurrogate(after.charCodeAt(i)))) return false;
+  return true;
 }
 
+function sharedLength(a: string, b: string): number {
+  let length = 0;
+  while (length < a.length && length < b.length && a.charCodeAt(length) === b.charCodeAt(length)) length += 1;
+  return length;
+}
+
+/** The first of a pair, which is what the two orders are decided by. */
 function isSurrogate(unit: number): boolean {
   return unit >= 0xd800 && unit <= 0xdbff;
-}
-
-function sorted<Entry>(entries: readonly Keyed<Entry>[]): Keyed<Entry>[] {
-  return entries.toSorted(([a], [b]) => byteOrder(a, b));
 }

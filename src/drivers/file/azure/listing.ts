@@ -53,10 +53,11 @@ export async function listPage(
         return { entries: files.map(entryOf), next: wordOf(value) };
       }
       const { value } = await container.listBlobsByHierarchy('/', asked).byPage(paging).next();
-      const folders = itemsOf(value?.segment?.blobPrefixes ?? []).map(({ name }): [EntryKey, FileInfo] => {
-        const key = name.slice(prefix.length);
-        return [key, folderOf(joinedPath(path, key.slice(0, -1)))];
-      });
+      const folders = itemsOf(value?.segment?.blobPrefixes ?? [])
+        .map(({ name }) => name.slice(prefix.length))
+        // A folder without a name would be the one that is listed.
+        .filter((key) => key !== '/')
+        .map((key): [EntryKey, FileInfo] => [key, folderOf(joinedPath(path, key.slice(0, -1)))]);
       return {
         entries: [...folders, ...itemsOf<Item>(value?.segment?.blobItems).map(entryOf)],
         next: wordOf(value),
