@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify';
 import { ConnectorError, invalidField } from '../errors/error.ts';
@@ -125,12 +126,14 @@ export type RequestRun = Omit<Exchange, 'rest'> & {
 /** Runs an operation until it is done or the caller has gone, and answers what it answers. */
 export async function runRequest(
   operation: Operation,
-  { request, reply, registry, caller, input, content = request.raw }: RequestRun,
+  { request, reply, registry, caller, input, content = bodyOf(request.raw) }: RequestRun,
 ): Promise<FastifyReply> {
   const gone = new AbortController();
   reply.raw.once('close', () => {
     // Aborting makes an error with its stack, which costs more than all the rest: not where the answer is out.
     if (!reply.raw.writableEnded) gone.abort();
+    // What was not read of the body stands before the next request on the connection.
+    else if (!request.raw.complete) request.raw.resume();
   });
   const context = { registry, caller, signal: gone.signal, content };
   if (operation.output === 'bytes') return sendBytes(reply, await runOperation(operation, context, input));
@@ -139,6 +142,11 @@ export async function runRequest(
   const { status = 200, location } = operation.reply?.(output, input) ?? {};
   if (location !== undefined) reply.header('location', API_PREFIX + location);
   return reply.code(status).header('content-type', JSON_TYPE).send(JSON.stringify(output));
+}
+
+/** The request's body: whoever gives up on it leaves the connection, on which the answer has to come, as it is. */
+function bodyOf(raw: IncomingMessage): AsyncIterable<Uint8Array> {
+  return { [Symbol.asyncIterator]: () => raw.iterator({ destroyOnReturn: false }) };
 }
 
 /** The fields of an operation's input that are headers. */

@@ -1,8 +1,9 @@
 import { once } from 'node:events';
 import { createHash, randomBytes } from 'node:crypto';
-import { request } from 'node:http';
+import { Agent, type IncomingMessage, request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { expect, it, onTestFinished } from 'vitest';
 import { ConnectorRegistry } from '../../src/index.ts';
 import { httpApp, serverLogger, startServer } from '../../src/server/index.ts';
@@ -39,6 +40,32 @@ async function answerOf(socket: Socket): Promise<string> {
   for await (const chunk of socket) chunks.push(chunk as Buffer);
   return Buffer.concat(chunks).toString();
 }
+
+it.each([
+  ['unread', 1, 'files/a.bin', 'PUT', { 'x-meta-1st': 'no such name' }],
+  ['unread', 5_000_000, 'files/a.bin', 'PUT', { 'x-meta-1st': 'no such name' }],
+  ['half read', 5_000_000, 'vectors', 'POST', { 'content-type': 'application/x-ndjson' }],
+] as const)(
+  'answers what is refused %s, of %d bytes, and then the next request on the connection',
+  async (_how, size, path, method, more) => {
+    const { make, headers } = await start();
+    const [files, vectors] = [await make('file'), await make('vector')];
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    onTestFinished(() => agent.destroy());
+    const ask = async (what: string, url: string, body: Buffer, extra = {}) => {
+      const asked = request(url, { method: what, agent, headers: { ...headers, ...extra } });
+      asked.end(body);
+      // An event carries its arguments as a list.
+      const [answer] = (await once(asked, 'response')) as [IncomingMessage];
+      await text(answer);
+      return answer.statusCode;
+    };
+    const body = Buffer.alloc(size, 'no JSON\n');
+    expect(await ask(method, `${path === 'vectors' ? vectors : files}/${path}`, body, more)).toBe(400);
+    expect(await ask('GET', `${files}/files/a.bin`, Buffer.alloc(0))).toBe(404);
+    expect(await ask('PUT', `${files}/files/a.bin`, body)).toBe(200);
+  },
+);
 
 it('streams a file in and out over a socket, byte for byte', async () => {
   const { make, headers } = await start();
