@@ -1,11 +1,15 @@
 import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { createServer, type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 /** A double of Azure's List Blobs over names that are made up as they are asked for. */
 export type BlobList = {
   readonly url: string;
   readonly requests: () => number;
+  /** The headers of the latest request. */
+  readonly heard: () => IncomingHttpHeaders;
+  /** What the next request is answered instead. */
+  answerNext(status: number, headers?: OutgoingHttpHeaders, body?: string): void;
   close(): Promise<void>;
 };
 
@@ -15,9 +19,19 @@ export type BlobList = {
  */
 export async function blobList(count: number): Promise<BlobList> {
   let requests = 0;
+  let heard: IncomingHttpHeaders = {};
+  let answer: readonly [status: number, headers: OutgoingHttpHeaders, body: string] | undefined;
   const nameOf = (index: number): string => `all/f${String(index).padStart(6, '0')}`;
   const server = createServer((request, response) => {
     requests += 1;
+    heard = request.headers;
+    request.resume();
+    if (answer !== undefined) {
+      const [status, headers, body] = answer;
+      answer = undefined;
+      response.writeHead(status, { 'content-type': 'application/xml', ...headers }).end(body);
+      return;
+    }
     const query = new URL(request.url ?? '', 'http://double').searchParams;
     const from = Number(query.get('startFrom')?.slice('all/f'.length) ?? 0);
     const start = Number(query.get('marker') ?? from);
@@ -36,6 +50,8 @@ export async function blobList(count: number): Promise<BlobList> {
   return {
     url: `http://127.0.0.1:${port}/acme`,
     requests: () => requests,
+    heard: () => heard,
+    answerNext: (status, headers = {}, body = '') => (answer = [status, headers, body]),
     async close() {
       const closed = once(server, 'close');
       server.close();
