@@ -1,4 +1,5 @@
 import { Presets, SingleBar } from 'cli-progress';
+import { byteBar } from './byte-bar.ts';
 import { say } from './print.ts';
 import { oneLine, type Terminal } from './terminal.ts';
 
@@ -85,24 +86,16 @@ export async function* withByteProgress(
   source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array> {
   if (!terminal.isTty || totalBytes < 1_048_576) return yield* source;
-  const bar = new SingleBar(
-    {
-      format: `  ${label} {bar} {percentage}% of ${Math.round(totalBytes / 1_048_576)} MB`,
-      stream: terminal.stderr,
-      clearOnComplete: true,
-      hideCursor: true,
-      gracefulExit: false,
-    },
-    Presets.shades_classic,
-  );
-  bar.start(totalBytes, 0);
+  const bar = byteBar(terminal, label);
+  bar.expect(totalBytes);
+  bar.complete();
   try {
     for await (const chunk of source) {
-      bar.increment(chunk.byteLength);
+      bar.add(chunk.byteLength);
       yield chunk;
     }
   } finally {
     bar.stop();
-    say(terminal, `${label}: done`);
+    say(terminal, `${oneLine(label)}: done`);
   }
 }

@@ -6,6 +6,7 @@ import { example } from '../help.ts';
 import type { Settings } from '../settings.ts';
 import type { Terminal } from '../terminal.ts';
 import { addFileContents } from './file-contents.ts';
+import { addFileCopies } from './file-copy.ts';
 import { addFileListing } from './file-listing.ts';
 import { addFilePresign } from './file-presign.ts';
 
@@ -17,6 +18,7 @@ export function addFileCommands(program: Command, terminal: Terminal, settings: 
     .description('Work with the files of a connector.');
   addFileListing(files, terminal, settings);
   addFileContents(files, terminal, settings);
+  addFileCopies(files, terminal, settings);
   addFilePresign(files, terminal, settings);
 
   files

@@ -4,7 +4,7 @@ import type { FileMetadata } from './driver.ts';
 /** What the smallest of the object stores keeps (Amazon S3, https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html, read 2026-11-27). */
 export const MAX_METADATA_BYTES = 2048;
 // Azure takes identifiers of C# alone, and every store folds letters to lower case (https://learn.microsoft.com/en-us/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata, read 2026-11-27).
-const NAME = /^[a-z_][a-z0-9_]{0,63}$/;
+export const METADATA_NAME = /^[a-z_][a-z0-9_]{0,63}$/;
 
 /**
  * A frozen copy of metadata that every backend with the capability can keep.
@@ -16,7 +16,7 @@ export function checkedMetadata(metadata: FileMetadata): FileMetadata {
     throw invalidField('metadata', 'is an object of texts');
   let bytes = 0;
   for (const [name, value] of Object.entries(metadata)) {
-    if (!NAME.test(name))
+    if (!METADATA_NAME.test(name))
       throw invalidField(
         `metadata.${name}`,
         'is named with at most 64 lower-case letters, digits and _, no digit first',
