@@ -124,6 +124,7 @@ class SftpClient implements FileClient {
 
   async close(): Promise<void> {
     this.#ending.abort();
+    this.#entries.close();
     await this.#sweeping;
     let cancel = () => {};
     await this.#litter.close(

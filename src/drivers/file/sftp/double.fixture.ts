@@ -207,6 +207,11 @@ export async function startDouble({
   return double;
 }
 
+/** Ends a connection with a reason of the SSH protocol, for which ssh2's server has no method. */
+export function disconnect(connection: Ssh2.Connection, reason: number): void {
+  (Reflect.get(connection, '_protocol') as { disconnect(reason: number): void }).disconnect(reason);
+}
+
 type Stats = {
   readonly mode: number;
   readonly uid: number;

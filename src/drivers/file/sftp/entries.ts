@@ -7,7 +7,7 @@ import { isAbandoned, isTemporary } from './temporary.ts';
 import { walkToFolder } from './walk.ts';
 
 /** Entries kept from one pass over a folder: what bounds the memory of a listing, however large the folder is. */
-const WINDOW = 8192;
+const WINDOW = 32_768;
 /** Entries of all windows that are kept for the next pages. */
 const MAX_KEPT = 2 * WINDOW;
 /** How old the facts of a kept window may become: a file that is changed in place does not change its folder. */
@@ -46,6 +46,7 @@ export class Entries {
   readonly #windows = new Map<string, Window>();
   /** When folders were first seen with the time that they have. */
   readonly #seen = new Map<string, { readonly mtime: number; readonly atMs: number }>();
+  #cancelForgetting: (() => void) | undefined;
 
   constructor(clock: Clock, time: ServerTime) {
     this.#clock = clock;
@@ -64,6 +65,11 @@ export class Entries {
       if (window.isLast || last === undefined) return;
       from = last[0];
     }
+  }
+
+  close(): void {
+    this.#cancelForgetting?.();
+    this.#windows.clear();
   }
 
   async #window(reading: Reading, path: string, after: EntryKey): Promise<Window | undefined> {
@@ -117,6 +123,10 @@ export class Entries {
 
   #keep(path: string, window: Window): void {
     this.#windows.set(path, window);
+    this.#cancelForgetting ??= this.#clock.inBackground(FRESH_MS, () => {
+      this.#cancelForgetting = undefined;
+      this.#windows.clear();
+    });
     let count = [...this.#windows.values()].reduce((sum, { entries }) => sum + entries.length + 1, 0);
     for (const [oldest, { entries }] of this.#windows) {
       if (count <= MAX_KEPT + 2) return;

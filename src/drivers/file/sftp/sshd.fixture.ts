@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { chown, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -17,7 +17,7 @@ export const hasSshd = existsSync(SSHD);
 
 /** Its version, such as `OpenSSH 9.2`. */
 export function sshdVersion(): string {
-  const said = spawnSyncText(SSHD, ['-V']);
+  const said = outputOf(SSHD, ['-V']);
   return /OpenSSH_(\d+\.\d+)/.exec(said)?.[0].replace('_', ' ') ?? 'OpenSSH';
 }
 
@@ -96,6 +96,7 @@ function config(folder: string, port: number, sftp: string, settings: string): s
     `AuthorizedKeysFile ${join(folder, 'user.pub')}`,
     // The folder lies below the system's temporary one, which everybody may write into.
     'StrictModes no',
+    // Without it the account of nobody, which has no password, is taken for locked.
     'UsePAM yes',
     'PasswordAuthentication no',
     'KbdInteractiveAuthentication no',
@@ -152,18 +153,15 @@ function kill(pid: number): void {
 
 /** With their own children: a connection is served by a process below the one that was started for it. */
 function childrenOf(pid: number): readonly number[] {
-  const direct = spawnSyncText('ps', ['--ppid', String(pid), '-o', 'pid='])
+  const direct = outputOf('ps', ['--ppid', String(pid), '-o', 'pid='])
     .split('\n')
     .map(Number);
   return direct.flatMap((child) => (child > 0 ? [child, ...childrenOf(child)] : []));
 }
 
-function spawnSyncText(command: string, args: readonly string[]): string {
-  try {
-    return execFileSync(command, args, { encoding: 'utf8', stdio: 'pipe' });
-  } catch (error) {
-    return String((error as { readonly stderr?: unknown }).stderr ?? '');
-  }
+function outputOf(command: string, args: readonly string[]): string {
+  const { stdout, stderr } = spawnSync(command, args, { encoding: 'utf8' });
+  return stdout + stderr;
 }
 
 async function freePort(): Promise<number> {
