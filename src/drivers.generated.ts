@@ -3,7 +3,12 @@ import type { DriverLoaders } from './registry/catalog.ts';
 
 /** The built-in drivers by type and provider, each imported at first use. */
 export const drivers: DriverLoaders = {
+  'file/azure': () => import('./drivers/file/azure/index.ts'),
+  'file/gcs': () => import('./drivers/file/gcs/index.ts'),
   'file/local': () => import('./drivers/file/local/index.ts'),
+  'file/s3': () => import('./drivers/file/s3/index.ts'),
+  'file/sftp': () => import('./drivers/file/sftp/index.ts'),
+  'file/webdav': () => import('./drivers/file/webdav/index.ts'),
   'serverless/local': () => import('./drivers/serverless/local/index.ts'),
   'vector/chroma': () => import('./drivers/vector/chroma/index.ts'),
   'vector/embedded': () => import('./drivers/vector/embedded/index.ts'),

@@ -1,7 +1,8 @@
-/** Every driver of a remote vector backend, through the registry, against servers that fail in each way there is. */
+/** Every driver of a remote backend, through the registry, against servers that fail in each way there is. */
+import { generateKeyPairSync } from 'node:crypto';
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ConnectorRegistry, type VectorConnector } from '../src/index.ts';
+import { type BaseConnector, ConnectorRegistry, type FileConnector, VectorConnector } from '../src/index.ts';
 import {
   blackHole,
   closedPort,
@@ -14,42 +15,74 @@ import {
 
 const SECRET = 'canary-5b1f0e7a93c2';
 
+type Options = Readonly<Record<string, unknown>>;
 type Backend = {
   endpoint(host: string, port: number, tls: boolean): string;
-  readonly secret: string;
-  options?(endpoint: string): Readonly<Record<string, unknown>>;
-  /** Absent where TLS begins with a word of the protocol's own, which no other server says. */
+  /** Each holds the canary. */
+  readonly credentials: Readonly<Record<string, string>>;
+  options?(endpoint: string): Options;
+  /** Absent where TLS begins with a word of the protocol's own, which no other server says, and where there is none. */
   readonly tls?: true;
   /** What a server that answers 401 means: not every protocol is HTTP. */
   readonly speaksHttp: boolean;
 };
 const overHttp = (host: string, port: number, tls: boolean) => `http${tls ? 's' : ''}://${host}:${port}`;
+const HTTP = { endpoint: overHttp, speaksHttp: true, tls: true } as const;
 
-const BACKENDS: Readonly<Record<string, Backend>> = {
-  pgvector: {
+const BACKENDS: Readonly<Record<`${'vector' | 'file'}/${string}`, Backend>> = {
+  'vector/pgvector': {
     endpoint: (host, port) => `postgres://app@${host}:${port}/vectors`,
-    secret: 'password',
+    credentials: { password: SECRET },
     options: () => ({ ssl: 'disable' }),
     speaksHttp: false,
   },
-  chroma: { endpoint: overHttp, secret: 'api_key', speaksHttp: true, tls: true },
-  qdrant: { endpoint: overHttp, secret: 'api_key', speaksHttp: true, tls: true },
-  pinecone: {
-    endpoint: overHttp,
-    secret: 'api_key',
-    options: () => ({ index: 'docs' }),
-    speaksHttp: true,
-    tls: true,
-  },
-  weaviate: {
-    endpoint: overHttp,
-    secret: 'api_key',
+  'vector/chroma': { ...HTTP, credentials: { api_key: SECRET } },
+  'vector/qdrant': { ...HTTP, credentials: { api_key: SECRET } },
+  'vector/pinecone': { ...HTTP, credentials: { api_key: SECRET }, options: () => ({ index: 'docs' }) },
+  'vector/weaviate': {
+    ...HTTP,
+    credentials: { api_key: SECRET },
     options: (grpc_endpoint) => ({ grpc_endpoint }),
-    speaksHttp: true,
-    tls: true,
   },
-  milvus: { endpoint: overHttp, secret: 'token', speaksHttp: false, tls: true },
+  'vector/milvus': { ...HTTP, credentials: { token: SECRET }, speaksHttp: false },
+  'file/s3': {
+    ...HTTP,
+    credentials: { access_key_id: 'key', secret_access_key: SECRET },
+    options: () => ({ region: 'us-east-1', bucket: 'docs' }),
+  },
+  'file/azure': {
+    ...HTTP,
+    credentials: { account_key: Buffer.from(SECRET).toString('base64') },
+    options: () => ({ account: 'acme', container: 'docs' }),
+  },
+  'file/gcs': {
+    ...HTTP,
+    credentials: { service_account_key: serviceAccountKey() },
+    options: (token_endpoint) => ({ bucket: 'docs', token_endpoint }),
+  },
+  'file/sftp': {
+    endpoint: (host, port) => `sftp://app@${host}:${port}`,
+    credentials: { password: SECRET },
+    options: () => ({ host_key: `SHA256:${'A'.repeat(43)}` }),
+    speaksHttp: false,
+  },
+  'file/webdav': { ...HTTP, credentials: { password: SECRET }, options: () => ({ username: 'app' }) },
 };
+
+/** A key whose id, which is of no use to anybody but us, is the canary. */
+function serviceAccountKey(): string {
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  return JSON.stringify({
+    ...{ type: 'service_account', client_email: 'app@example.iam.gserviceaccount.com' },
+    ...{ private_key_id: SECRET, private_key: privateKey.export({ type: 'pkcs8', format: 'pem' }) },
+  });
+}
+
+/** Any call that reaches the backend. */
+function use(connector: BaseConnector): Promise<unknown> {
+  if (connector instanceof VectorConnector) return connector.search([1, 0, 0]);
+  return (connector as FileConnector).statFile('a');
+}
 
 let registry: ConnectorRegistry;
 let made = 0;
@@ -58,24 +91,26 @@ beforeAll(async () => {
 });
 afterAll(() => registry.close());
 
-for (const [provider, backend] of Object.entries(BACKENDS)) {
-  describe(`a connector of ${provider}`, () => {
-    const connectorTo = (
-      { host, port }: FaultyServer,
-      { tls = false }: { readonly tls?: boolean } = {},
-    ): Promise<VectorConnector> =>
-      registry.createVectorConnector({
-        ...{ tenantId: 'acme', name: `${provider}-${++made}`, provider, vectorDimension: 3 },
+for (const [name, backend] of Object.entries(BACKENDS)) {
+  describe(`a connector of ${name}`, () => {
+    const [connectorType, provider] = name.split('/') as ['vector' | 'file', string];
+    const specTo = ({ host, port }: FaultyServer, tls = false) => {
+      const endpoint = backend.endpoint(host, port, tls);
+      return {
+        ...{ name: `${provider}-${++made}`, connectorType, provider },
+        ...(connectorType === 'vector' && { vectorDimension: 3 }),
         config: {
-          endpoint: backend.endpoint(host, port, tls),
-          ...{ timeoutSeconds: 1, maxRetries: 0, credentials: { [backend.secret]: SECRET } },
-          options: { ...backend.options?.(backend.endpoint(host, port, tls)) },
+          ...{ endpoint, timeoutSeconds: 1, maxRetries: 0, credentials: backend.credentials },
+          options: { ...backend.options?.(endpoint) },
         },
-      });
+      };
+    };
+    const connectorTo = (server: FaultyServer, { tls = false } = {}): Promise<BaseConnector> =>
+      registry.create({ tenantId: 'acme', ...specTo(server, tls) });
 
-    /** The failure of a search, which is also what the connector remembers, in its figures and in its status. */
-    const failureOf = async (connector: VectorConnector) => {
-      const failure: unknown = await connector.search([1, 0, 0]).catch((error: unknown) => error);
+    /** The failure of a call, which is also what the connector remembers, in its figures and in its status. */
+    const failureOf = async (connector: BaseConnector) => {
+      const failure: unknown = await use(connector).catch((error: unknown) => error);
       const { status, lastError, errorCount } = connector;
       // Where the errors agree, the one that was thrown is enough to look at.
       expect({ status, errorCount, code: lastError?.code }).toEqual({
@@ -88,7 +123,7 @@ for (const [provider, backend] of Object.entries(BACKENDS)) {
     };
 
     /** The stage that a test of the connector stops at. */
-    const failedStage = async (connector: VectorConnector) => {
+    const failedStage = async (connector: BaseConnector) => {
       const { stages } = await connector.healthCheck();
       expect(JSON.stringify(stages)).not.toContain(SECRET);
       return stages.find(({ status }) => status === 'failed');
@@ -136,7 +171,7 @@ for (const [provider, backend] of Object.entries(BACKENDS)) {
           const connector = await connectorTo(server);
           expect(await failureOf(connector)).toMatchObject({ code: 'auth_failed' });
           await server.close();
-          await expect(connector.search([1, 0, 0])).rejects.toMatchObject({ code: 'auth_failed' });
+          await expect(use(connector)).rejects.toMatchObject({ code: 'auth_failed' });
         } finally {
           await server.close();
         }
@@ -146,16 +181,8 @@ for (const [provider, backend] of Object.entries(BACKENDS)) {
     it('may not reach this machine when a tenant made it', async () => {
       const server = await blackHole();
       try {
-        const { host, port } = server;
-        const connector = await registry.forTenant('acme').createVectorConnector({
-          ...{ name: `${provider}-own`, provider, vectorDimension: 3 },
-          config: {
-            endpoint: backend.endpoint(host, port, false),
-            credentials: { [backend.secret]: SECRET },
-            options: { ...backend.options?.(backend.endpoint(host, port, false)) },
-          },
-        });
-        await expect(connector.search([1, 0, 0])).rejects.toMatchObject({ code: 'egress_denied' });
+        const connector = await registry.forTenant('acme').create(specTo(server));
+        await expect(use(connector)).rejects.toMatchObject({ code: 'egress_denied' });
       } finally {
         await server.close();
       }
