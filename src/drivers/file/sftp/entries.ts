@@ -145,6 +145,8 @@ async function scan(
   let bound: EntryKey | undefined;
   const cut = () => {
     entries.sort(([a], [b]) => byteOrder(a, b));
+    // Two names that are the same once they are text, of which only one is.
+    entries = entries.filter(([key], i) => key !== entries[i - 1]?.[0]);
     if (entries.length <= WINDOW) return;
     entries = entries.slice(0, WINDOW);
     bound = entries.at(-1)?.[0];
@@ -159,9 +161,10 @@ async function scan(
     const key = attrs.isDirectory() ? `${filename}/` : filename;
     if (byteOrder(key, after) <= 0) continue;
     if (bound !== undefined && byteOrder(key, bound) > 0) continue;
-    // A name that is not UTF-8 reaches us with this character in it, and names nothing when it is sent back.
-    if (filename.includes('\ufffd') && !(await isThere(exchange, session.at(prefix + filename)))) continue;
-    entries.push([key, { size: attrs.isFile() ? attrs.size : 0, mtime: attrs.mtime }]);
+    // A name that is not UTF-8 reaches us with this character in it, and names nothing, or another, when it is sent back.
+    const own = filename.includes('\ufffd') ? await lookAt(exchange, session.at(prefix + filename)) : attrs;
+    if (own?.isDirectory() !== attrs.isDirectory()) continue;
+    entries.push([key, { size: own.isFile() ? own.size : 0, mtime: own.mtime }]);
     if (entries.length === 2 * WINDOW) cut();
   }
   cut();
@@ -202,12 +205,11 @@ function isName(text: string): boolean {
   return text !== '' && text !== '.' && text !== '..' && !text.includes('/') && !text.includes('\0');
 }
 
-async function isThere(exchange: Exchange, path: string): Promise<boolean> {
+async function lookAt(exchange: Exchange, path: string): Promise<Attributes | undefined> {
   try {
-    await exchange.lstat(path);
-    return true;
+    return await exchange.lstat(path);
   } catch (error) {
-    if (statusOf(error) === NO_SUCH_FILE) return false;
+    if (statusOf(error) === NO_SUCH_FILE) return undefined;
     throw error;
   }
 }

@@ -19,7 +19,8 @@ export type Walked = {
  */
 export async function walk(exchange: Exchange, session: Session, path: string): Promise<Walked> {
   const parts = prefixesOf(path);
-  const looks = await Promise.allSettled(parts.map((part) => exchange.lstat(session.at(part))));
+  const paths = parts.map((part) => session.at(part));
+  const looks = await Promise.allSettled(paths.map((each) => exchange.lstat(each)));
   for (const [i, look] of looks.entries()) {
     const isLast = i === parts.length - 1;
     if (look.status === 'rejected') {
