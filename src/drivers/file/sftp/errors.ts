@@ -1,14 +1,15 @@
 import { ConnectorError, type ErrorCode, isConnectorError, networkFailure, quoted } from '../../../driver.ts';
 
-// https://datatracker.ietf.org/doc/html/draft-ietf-secsh-filexfer-02#section-7 (read 2026-11-27)
+// The numbers of SFTP's third version, as ssh2 names them in its own table.
 export const NO_SUCH_FILE = 2;
 export const PERMISSION_DENIED = 3;
 export const FAILURE = 4;
 export const OP_UNSUPPORTED = 8;
 
 /**
- * What each status means. OpenSSH says FAILURE for everything that has no status of its own: a name that is taken, a
- * full disk, a quota, a folder in the way. Where it matters the caller looks what is there.
+ * What each status means. OpenSSH says FAILURE for everything that has no status of its own (`errno_to_portable` in its
+ * sftp-server.c, read 2026-11-27): a name that is taken, a full disk, a quota, a folder in the way. Where it matters the
+ * caller looks what is there.
  */
 const BY_STATUS: Readonly<Record<number, readonly [ErrorCode, string]>> = {
   [NO_SUCH_FILE]: ['not_found', 'there is no such file'],
@@ -92,7 +93,7 @@ export function lossOf(error: SshError | undefined): ConnectorError {
   return connectionLost(error);
 }
 
-// https://datatracker.ietf.org/doc/html/rfc4253#section-11.1 (read 2026-11-27). OpenSSH says PROTOCOL_ERROR (2) after
+// RFC 4253, 11.1, at https://rfcinfo.com/rfc-4253/11-additional-messages (read 2026-11-27). OpenSSH says PROTOCOL_ERROR (2) after
 // too many failed logins.
 const BY_DISCONNECT: Readonly<Record<number, readonly [ErrorCode, string]>> = {
   2: ['auth_failed', 'the server ended the login'],
