@@ -1,0 +1,88 @@
+import type {
+  $Command,
+  GetObjectCommandOutput,
+  HeadObjectCommandOutput,
+  S3Client,
+  S3ClientResolvedConfig,
+  ServiceInputTypes,
+  ServiceOutputTypes,
+} from '@aws-sdk/client-s3';
+import { networkFailure } from '../../../driver.ts';
+import { answeredWith, s3Failure, type FailureContext } from './errors.ts';
+import type { Sdk } from './sdk.ts';
+
+/** Any command of S3 with its own input and output. */
+type Command<Input extends ServiceInputTypes, Output extends ServiceOutputTypes> = $Command<
+  Input,
+  Output,
+  S3ClientResolvedConfig,
+  ServiceInputTypes,
+  ServiceOutputTypes
+>;
+
+/** One bucket as one client sees it: requests that end with their signal and fail with errors of ours. */
+export class Bucket {
+  readonly name: string;
+  readonly sdk: Sdk;
+  readonly client: S3Client;
+  readonly #failures: FailureContext;
+
+  constructor(sdk: Sdk, client: S3Client, failures: FailureContext) {
+    this.name = failures.bucket;
+    this.sdk = sdk;
+    this.client = client;
+    this.#failures = failures;
+  }
+
+  async send<Input extends ServiceInputTypes, Output extends ServiceOutputTypes>(
+    command: Command<Input, Output>,
+    signal: AbortSignal,
+  ): Promise<Output> {
+    try {
+      // The SDK asks for credentials without the signal, and whoever gives them may take his time.
+      return await until(signal, () => this.client.send(command, { abortSignal: signal }));
+    } catch (error) {
+      throw this.failure(error, signal);
+    }
+  }
+
+  /** An error of this bucket's client as one of ours. */
+  failure(error: unknown, signal?: AbortSignal) {
+    return s3Failure(error, this.#failures, signal);
+  }
+
+  /** The facts of a file. */
+  async head(path: string, signal: AbortSignal): Promise<HeadObjectCommandOutput> {
+    const { HeadObjectCommand } = this.sdk;
+    try {
+      return await this.send(new HeadObjectCommand({ Bucket: this.name, Key: path }), signal);
+    } catch (error) {
+      // An answer to HEAD has no body, so that it cannot say whether the keys or the rights are wrong. One to GET can.
+      if (answeredWith(error).status === 403) await this.#touch(path, signal);
+      throw error;
+    }
+  }
+
+  /** An open file. */
+  get(path: string, range: string | undefined, signal: AbortSignal): Promise<GetObjectCommandOutput> {
+    const { GetObjectCommand } = this.sdk;
+    return this.send(new GetObjectCommand({ Bucket: this.name, Key: path, Range: range }), signal);
+  }
+
+  async #touch(path: string, signal: AbortSignal): Promise<void> {
+    const { Body } = await this.get(path, 'bytes=0-0', signal);
+    if (Body !== undefined && 'destroy' in Body) Body.destroy();
+  }
+}
+
+/** What `task` answers, or at once the end of the signal. */
+export function until<T>(signal: AbortSignal, task: () => Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(networkFailure(signal.reason, signal));
+    if (signal.aborted) return onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    task()
+      .then(resolve, reject)
+      .finally(() => signal.removeEventListener('abort', onAbort));
+  });
+}
