@@ -115,17 +115,21 @@ export async function dial(options: SftpOptions, network: Network, signal: Abort
     throw new ConnectorError('internal', 'ssh2-sftp-client has no ssh2 client inside');
   const { host, port } = serverOf(options);
   const socket = network.connect({ host, port }).setNoDelay(true);
-  const progress: { refusedKey: string | undefined; isHandshaken: boolean } = {
-    refusedKey: undefined,
-    isHandshaken: false,
-  };
+  let refusedKey: string | undefined;
+  let isHandshaken = false;
   const { promise, resolve, reject } = Promise.withResolvers<Sftp>();
-  const fail = (error: Error) => reject(dialFailure(error, progress, signal));
+  const failure = (error: Error) =>
+    dialFailure(
+      error,
+      { refusedKey, isHandshaken, isClosed: socket.readableEnded || socket.destroyed },
+      signal,
+    );
+  const fail = (error: Error) => reject(failure(error));
   const onAbort = () => reject(networkFailure(signal.reason, signal));
   signal.addEventListener('abort', onAbort, { once: true });
   client.on('error', fail);
   client.on('close', () => reject(new ConnectorError('unavailable', 'the server closed the connection')));
-  client.on('handshake', () => (progress.isHandshaken = true));
+  client.on('handshake', () => (isHandshaken = true));
   client.on('change password', () =>
     reject(new ConnectorError('auth_failed', 'the password has expired, and the server wants another')),
   );
@@ -134,12 +138,12 @@ export async function dial(options: SftpOptions, network: Network, signal: Abort
   );
   client.on('ready', () =>
     client.sftp((error, sftp) => {
-      if (error) reject(socket.destroyed ? dialFailure(error, progress, signal) : withoutSftp());
+      if (error) reject(socket.destroyed ? failure(error) : withoutSftp());
       else resolve(sftp);
     }),
   );
   try {
-    start(client, socket, options, (key) => (progress.refusedKey = key));
+    start(client, socket, options, (key) => (refusedKey = key));
     return new Connection({ sftp: await promise, client, socket, mask: masking(options) });
   } catch (error) {
     socket.destroy();

@@ -111,6 +111,8 @@ export type DialProgress = {
   /** Set where the key that the server showed is none of those required. */
   readonly refusedKey: string | undefined;
   readonly isHandshaken: boolean;
+  /** Whether the server has closed the connection: what ssh2 then calls a fault of the protocol is none. */
+  readonly isClosed: boolean;
 };
 
 /** The error of a connection that did not come about. What the server said is left out: it was sent the password. */
@@ -131,5 +133,7 @@ export function dialFailure(error: SshError, progress: DialProgress, signal: Abo
     ];
     return new ConnectorError(code, message, { details: { ssh_disconnect: error.code } });
   }
+  if (error.level === 'protocol' && progress.isClosed)
+    return new ConnectorError('unavailable', 'the server closed the connection before it spoke SSH');
   return networkFailure(error, signal);
 }

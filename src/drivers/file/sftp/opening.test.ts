@@ -147,7 +147,7 @@ describe('a server', () => {
 
   it.each([
     ['that nobody runs is unavailable', closedPort, 'unavailable'],
-    ['that speaks HTTP is backend_error', nonsense, 'backend_error'],
+    ['that speaks HTTP, and closes the connection, is unavailable', nonsense, 'unavailable'],
     ['that speaks nothing known is backend_error', garbage, 'backend_error'],
   ])('%s', async (_what, start, code) => {
     const server = await start();
