@@ -7,7 +7,9 @@ import type { FileClient, OpenContext } from '../../../driver.ts';
 import { NEVER } from '../../../policies/pipeline.ts';
 import { openContext } from '../../../testing/open-context.ts';
 import { startFront, type Front } from './front.fixture.ts';
-import driver from './index.ts';
+import type { WebdavFiles } from './client.ts';
+import { openWebdav } from './open.ts';
+import { webdavOptions } from './options.ts';
 import { rcloneVersion, startWebdav, USER, type WebdavServer } from './webdav.fixture.ts';
 
 /** `describe`, or one that skips and says why where rclone is not installed. */
@@ -44,10 +46,10 @@ export function liveBench(): Bench {
 export async function openAt(
   options: Readonly<Record<string, unknown>>,
   context: Partial<OpenContext> = {},
-): Promise<FileClient> {
+): Promise<WebdavFiles> {
   const folder = await mkdtemp(join(tmpdir(), 'file-webdav-'));
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
-  const client = await driver.open(driver.options.parse(options), openContext({ folder, ...context }));
+  const client = await openWebdav(webdavOptions.parse(options), openContext({ folder, ...context }));
   onTestFinished(() => client.close());
   return client;
 }

@@ -1,11 +1,4 @@
-import {
-  networkFailure,
-  reach,
-  targetOf,
-  type FileClient,
-  type Note,
-  type OpenContext,
-} from '../../../driver.ts';
+import { networkFailure, reach, targetOf, type Note, type OpenContext } from '../../../driver.ts';
 import { noSuchRoot, WebdavFiles } from './client.ts';
 import { credentialsOf, type Credentials } from './credentials.ts';
 import { refused } from './errors.ts';
@@ -15,7 +8,7 @@ import { look, type Entry, type Server } from './resources.ts';
 import { Root } from './root.ts';
 
 /** @throws ConnectorError `auth_failed`; `not_found` where the endpoint is no folder; `backend_error` for what is no WebDAV. */
-export async function openWebdav(options: WebdavOptions, context: OpenContext): Promise<FileClient> {
+export async function openWebdav(options: WebdavOptions, context: OpenContext): Promise<WebdavFiles> {
   const { network, clock, signal, folder, log } = context;
   const { endpoint, ca } = options;
   const agents = network.agents({ ca });

@@ -56,11 +56,14 @@ export class Counted implements AsyncIterable<Uint8Array> {
  * answered already: that is a refusal.
  */
 export async function sendChunks(request: ClientRequest, content: AsyncIterable<Uint8Array>): Promise<void> {
-  let isOver = false;
-  const over = (): void => void (isOver = true);
-  request.once('close', over).once('response', over);
+  let isAnswered = false;
+  request.once('response', () => {
+    isAnswered = true;
+  });
+  // Not by its event, which would come too late: a request that is destroyed calls back before, again and again.
+  const isOver = () => isAnswered || request.destroyed;
   const write = async (bytes: Uint8Array) => {
-    if (bytes.byteLength > 0 && !isOver) await written(request, bytes);
+    if (bytes.byteLength > 0 && !isOver()) await written(request, bytes);
   };
   const gathered = Buffer.allocUnsafeSlow(GATHER_BYTES);
   let used = 0;
@@ -75,10 +78,10 @@ export async function sendChunks(request: ClientRequest, content: AsyncIterable<
       gathered.set(chunk, used);
       used += chunk.byteLength;
     }
-    if (isOver) return;
+    if (isOver()) return;
   }
   await write(gathered.subarray(0, used));
-  if (!isOver) request.end();
+  if (!isOver()) request.end();
 }
 
 function written(request: ClientRequest, bytes: Uint8Array): Promise<void> {
