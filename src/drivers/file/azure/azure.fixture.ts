@@ -13,10 +13,12 @@ import {
   type ContainerClient,
   type StoragePipelineOptions,
 } from '@azure/storage-blob';
-import { selfSignedCertificate } from '../../../testing/certificate.fixture.ts';
 
 const READY_WITHIN_MS = 30_000;
 const POLL_EVERY_MS = 50;
+
+/** A certificate and its private key, in PEM. */
+export type Certificate = { readonly cert: string; readonly key: string };
 
 /** An account of a blob service, and the official client beside the driver's, which other tools are played by. */
 export type AzureAccount = {
@@ -26,8 +28,6 @@ export type AzureAccount = {
   readonly key: string;
   readonly host: string;
   readonly port: number;
-  /** In PEM, where it speaks TLS with one of its own. */
-  readonly certificate?: string;
   /** A new container, or the one that was named from outside. */
   container(): Promise<ContainerClient>;
   close(): Promise<void>;
@@ -55,23 +55,25 @@ export async function azureAccount(): Promise<AzureAccount> {
 /**
  * Starts Azurite's blob service alone, in a process of its own, in memory, on a free loopback port.
  *
- * @param tls with a certificate of its own, and tokens taken whose claims are right; nobody checks who signed them.
+ * @param certificate to speak TLS with, which has it also take tokens whose claims are right; nobody checks who signed
+ *   them.
  * @throws Error with the server's own output, when it ends or does not answer within 30 seconds.
  */
-export async function startAzurite({ tls = false }: { readonly tls?: boolean } = {}): Promise<AzureAccount> {
+export async function startAzurite(certificate?: Certificate): Promise<AzureAccount> {
   const port = await freePort();
   const host = '127.0.0.1';
   const account = 'acme';
   const key = randomBytes(64).toString('base64');
   const folder = await mkdtemp(path.join(tmpdir(), 'azurite-'));
-  const { cert, key: privateKey } = selfSignedCertificate();
-  await writeFile(path.join(folder, 'cert.pem'), cert);
-  await writeFile(path.join(folder, 'key.pem'), privateKey, { mode: 0o600 });
+  if (certificate !== undefined) {
+    await writeFile(path.join(folder, 'cert.pem'), certificate.cert);
+    await writeFile(path.join(folder, 'key.pem'), certificate.key, { mode: 0o600 });
+  }
   const secure = ['--cert', 'cert.pem', '--key', 'key.pem', '--oauth', 'basic'];
   const main = createRequire(import.meta.url).resolve('azurite/dist/src/blob/main.js');
   const args = [
     ...[main, '--blobHost', host, '--blobPort', String(port), '--inMemoryPersistence', '--silent'],
-    ...['--disableTelemetry', '--skipApiVersionCheck', ...(tls ? secure : [])],
+    ...['--disableTelemetry', '--skipApiVersionCheck', ...(certificate === undefined ? [] : secure)],
   ];
   const child = spawn(process.execPath, args, {
     cwd: folder,
@@ -100,16 +102,15 @@ export async function startAzurite({ tls = false }: { readonly tls?: boolean } =
     }
     await wait(POLL_EVERY_MS);
   }
-  const endpoint = `http${tls ? 's' : ''}://${host}:${port}/${account}`;
+  const endpoint = `http${certificate === undefined ? '' : 's'}://${host}:${port}/${account}`;
   // The client hands it on to its core, though its types do not say so.
   const options: StoragePipelineOptions & { readonly tlsOptions: { readonly ca?: string } } = {
-    tlsOptions: tls ? { ca: cert } : {},
+    tlsOptions: certificate === undefined ? {} : { ca: certificate.cert },
   };
   const client = new BlobServiceClient(endpoint, new StorageSharedKeyCredential(account, key), options);
   let made = 0;
   return {
     ...{ endpoint, account, key, host, port, close },
-    ...(tls && { certificate: cert }),
     async container() {
       const { containerClient } = await client.createContainer(`files-${++made}`);
       return containerClient;

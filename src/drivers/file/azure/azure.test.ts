@@ -1,5 +1,11 @@
 import { Readable } from 'node:stream';
+import {
+  ContainerSASPermissions,
+  generateBlobSASQueryParameters,
+  StorageSharedKeyCredential,
+} from '@azure/storage-blob';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import type { OpenContext } from '../../../driver.ts';
 import { NEVER } from '../../../policies/pipeline.ts';
 import { faultProxy } from '../../../testing/fault-proxy.fixture.ts';
 import { testFileDriver } from '../../../testing/file.ts';
@@ -28,6 +34,98 @@ testFileDriver({
   driver,
   open: async () => (await suite.files()).client,
   engine: { mode: 'live', name: isElsewhere ? `Azure at ${server.host}` : 'Azurite 3.37' },
+});
+
+/** A shared access signature for a container, which may do what the letters say. */
+function signature(containerName: string, letters: string): string {
+  const values = {
+    permissions: ContainerSASPermissions.parse(letters),
+    expiresOn: new Date(Date.now() + 3_600_000),
+  };
+  const credential = new StorageSharedKeyCredential(server.account, server.key);
+  return generateBlobSASQueryParameters({ containerName, ...values }, credential).toString();
+}
+
+describe('credentials', () => {
+  it('that are wrong, for no container, or for too little, are told apart', async () => {
+    const { containerName: container } = await server.container();
+    const wrong = Buffer.alloc(64, 'wrong').toString('base64');
+    expect(await failureOf(clients.open({ container, account_key: wrong }))).toMatchObject({
+      code: 'auth_failed',
+    });
+    const stages: string[] = [];
+    const stage: OpenContext['stage'] = (name, step) => (stages.push(name), step());
+    const missing = clients.open({ container: 'no-such-one', account_key: server.key }, { stage });
+    expect(await failureOf(missing)).toMatchObject({
+      code: 'not_found',
+      message: expect.stringContaining('no-such-one'),
+    });
+    expect(stages.at(-1)).toBe('bucket');
+    const forged = signature(container, 'rl').replace(/sig=.{4}/, 'sig=AAAA');
+    expect(await failureOf(clients.open({ container, sas_token: forged }))).toMatchObject({
+      code: 'auth_failed',
+    });
+  });
+
+  it('of a shared access signature do what it allows, and sign nothing', async () => {
+    const { container } = await clients.files();
+    const { containerName } = container;
+    const all = await clients.open({
+      container: containerName,
+      sas_token: `?${signature(containerName, 'racwdl')}`,
+    });
+    await all.write('a ü/#b', mebibytes(9), { contentType: 'text/plain' }, NEVER);
+    await all.copy?.('a ü/#b', 'a ü/c', NEVER);
+    await all.move?.('a ü/c', 'a ü/d', NEVER);
+    const page = await all.list('a ü', { recursive: true, limit: 10 }, NEVER);
+    expect(page.files.map(({ name, size }) => [name, size])).toEqual([
+      ['#b', 9 * MIB],
+      ['d', 9 * MIB],
+    ]);
+    expect(await all.delete('a ü/d', NEVER)).toBe(true);
+    expect(
+      await failureOf(Promise.resolve(all.presign?.('a', { method: 'GET', expiresInSeconds: 60 }, NEVER))),
+    ).toMatchObject({
+      code: 'unsupported',
+      message: expect.stringContaining('SAS token'),
+      details: { capability: 'presign' },
+    });
+    expect(await all.check(NEVER)).toContainEqual({
+      level: 'warn',
+      message: expect.stringContaining('the SAS token ends at'),
+    });
+
+    const reading = await clients.open({
+      container: containerName,
+      sas_token: signature(containerName, 'r'),
+    });
+    expect(text(await reading.readBytes('a ü/#b', { start: 0, end: 0 }, NEVER))).toBe('\0');
+    for (const refused of [
+      () => reading.write('x', Buffer.from('x'), {}, NEVER),
+      () => reading.delete('a ü/#b', NEVER),
+      () => reading.list('', { recursive: true, limit: 1 }, NEVER),
+    ])
+      await expect(refused()).rejects.toMatchObject({ code: 'permission_denied' });
+    expect(await reading.check(NEVER)).toContainEqual({
+      level: 'warn',
+      message: expect.stringContaining('cannot be listed'),
+    });
+  });
+});
+
+describe('signed addresses', () => {
+  it('end when they say, and say what their holder has to send', async () => {
+    const { client } = await clients.files();
+    const signed = await client.presign?.('a/ü b', { method: 'PUT', expiresInSeconds: 604_800 }, NEVER);
+    expect(signed?.headers).toEqual({ 'x-ms-blob-type': 'BlockBlob' });
+    const query = new URL(signed?.url ?? '').searchParams;
+    expect(query.get('sp')).toBe('cw');
+    expect(new Date(query.get('se') ?? '')).toEqual(signed?.expiresAt);
+    const over = await client.presign?.('a/ü b', { method: 'GET', expiresInSeconds: -1 }, NEVER);
+    expect((await fetch(over?.url ?? '')).status).toBe(403);
+    const cut = (signed?.url ?? '').replace(/&sig=[^&]*/, '');
+    expect((await fetch(cut, { method: 'PUT', headers: { ...signed?.headers }, body: 'x' })).ok).toBe(false);
+  });
 });
 
 /** So many mebibytes in chunks of one, all in the same memory. */

@@ -29,7 +29,10 @@ const BY_CODE: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   AuthenticationFailed: ['auth_failed', WRONG_CREDENTIALS],
   KeyBasedAuthenticationNotPermitted: ['auth_failed', 'the account takes no account keys'],
   AccountIsDisabled: ['auth_failed', 'the storage account is disabled'],
-  AuthorizationFailure: ['permission_denied', NO_RIGHT],
+  AuthorizationFailure: [
+    'permission_denied',
+    'the account lets nobody in with these credentials, or not from our address',
+  ],
   AuthorizationPermissionMismatch: ['permission_denied', NO_RIGHT],
   AuthorizationProtocolMismatch: ['permission_denied', 'the shared access signature is for https alone'],
   AuthorizationResourceTypeMismatch: ['permission_denied', NO_RIGHT],
@@ -79,7 +82,7 @@ export function azureError(
   if (statusCode < 300) return notAzure();
   const header = (name: string): string | undefined => response?.headers?.get?.(name);
   const named = header('x-ms-error-code') ?? said;
-  const code = typeof named === 'string' && /^[A-Za-z]{1,80}$/.test(named) ? named : '';
+  const code = codeOf(named, header('server'));
   const meant = conditionError(code, statusCode, subject) ?? missingError(code, statusCode, subject);
   if (meant !== undefined) return meant;
   if (statusCode === 416) return outOfRange();
@@ -93,6 +96,12 @@ export function azureError(
     details: { backend_status: statusCode, backend_code: code },
     ...(retryAfterMs !== undefined && { retryAfterMs }),
   });
+}
+
+/** Azure's word for what went wrong. Azurite has another one for a wrong signature, which in Azure means its firewall. */
+function codeOf(named: unknown, server = ''): string {
+  if (typeof named !== 'string' || !/^[A-Za-z]{1,80}$/.test(named)) return '';
+  return named === 'AuthorizationFailure' && server.startsWith('Azurite-') ? 'AuthenticationFailed' : named;
 }
 
 const NAME_REFUSED = new Set(['InvalidResourceName', 'InvalidUri', 'RequestUrlFailedToParse']);

@@ -295,8 +295,17 @@ describe('answers', () => {
         [named, ''],
       ] as const) {
         double.answerNext(ask === asks[4] ? 201 : 200, headers, body);
-        await expect(ask(), `${ask} ${body}`).rejects.toMatchObject({ code: 'backend_error' });
+        await expect(ask(), `${String(ask)} ${body}`).rejects.toMatchObject({ code: 'backend_error' });
       }
+  });
+
+  it('of a web server that has such a file are not taken for Azure’s', async () => {
+    const client = await start();
+    const headers = { etag: '"1"', 'last-modified': new Date().toUTCString(), 'content-length': '2' };
+    for (const ask of [() => client.stat('a', NEVER), () => client.readBytes('a', undefined, NEVER)]) {
+      double.answerNext(200, headers, 'ab');
+      await expect(ask()).rejects.toMatchObject({ code: 'backend_error' });
+    }
   });
 
   it('repeat no key, signature or token in what becomes of them', async () => {

@@ -13,7 +13,7 @@ it('walks 20,000 files in constant memory, with little more than one request for
   try {
     let seen = 0;
     let peak = 0;
-    const before = process.memoryUsage.rss();
+    let before = 0;
     const asked = double.requests();
     for (let cursor: string | undefined, isFirst = true; isFirst || cursor !== undefined; isFirst = false) {
       const page = await client.list('all', { recursive: true, limit: 1000, cursor }, NEVER);
@@ -21,10 +21,12 @@ it('walks 20,000 files in constant memory, with little more than one request for
         if (path !== `all/f${String(seen++).padStart(6, '0')}`) expect(path).toBe(`the one at ${seen - 1}`);
       cursor = page.nextCursor;
       peak = Math.max(peak, process.memoryUsage.rss());
+      // By then the heap has grown to what one page of XML takes in two parsers, that of the double included.
+      if (seen === 8000) before = peak;
     }
     expect(seen).toBe(COUNT);
     expect(double.requests() - asked).toBe(COUNT / 1000);
-    expect(peak - before).toBeLessThan(150 * 2 ** 20);
+    expect(peak - before).toBeLessThan(100 * 2 ** 20);
   } finally {
     await client.close();
     await double.close();

@@ -19,10 +19,15 @@ export async function probe(service: Service, signal: AbortSignal): Promise<read
       service.containerClient.listBlobsFlat({ abortSignal: signal }).byPage({ maxPageSize: 1 }).next(),
     );
   } catch (error) {
-    if (!isConnectorError(error) || error.code !== 'permission_denied') throw error;
+    if (!isConnectorError(error) || !isWithoutListing(error)) throw error;
     notes.push({ level: 'warn', message: `files cannot be listed: ${error.message}` });
   }
   return notes;
+}
+
+/** The one refusal that proves the credentials; others may come from a firewall. */
+function isWithoutListing({ details }: ConnectorError): boolean {
+  return details?.['backend_code'] === 'AuthorizationPermissionMismatch';
 }
 
 function signatureNotes(query: string, nowMs: number): readonly Note[] {

@@ -147,8 +147,11 @@ function guardedPipeline(sdk: Sdk, credentials: Credentials, agents: Agents, end
           request.headers.set('authorization', `Bearer ${token}`);
         }
         const response = await next.sendRequest(request);
-        // Azure and its emulators name every request; what does not is another server.
-        if (response.status < 300 && !response.headers.contains('x-ms-request-id')) throw notAzure();
+        // Azure names each request, and so does Azurite for almost every one; what does not is another server.
+        const { headers } = response;
+        const isNamed =
+          headers.contains('x-ms-request-id') || headers.get('server')?.startsWith('Azurite-Blob/');
+        if (response.status < 300 && !isNamed) throw notAzure();
         return response;
       },
     }),

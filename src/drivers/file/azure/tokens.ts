@@ -117,8 +117,14 @@ async function managedTokens(
   return renewed(clock, fetchToken, { close: async () => agents.close() });
 }
 
-/** What the library says of a refusal is left out: it repeats what the service said. */
+/** What the library says of a refusal is left out, as it repeats what the service said; why a connection failed it does not say. */
 function hostError(error: unknown): ConnectorError {
+  const { cause } = error as { readonly cause?: { readonly errorCode?: unknown } };
+  if (cause?.errorCode === 'network_error')
+    return new ConnectorError(
+      'unavailable',
+      'the managed identity service of the host cannot be reached; has the operator allowed its address?',
+    );
   const failure = transportError(error);
   return failure.code === 'backend_error'
     ? new ConnectorError('auth_failed', 'the host has no managed identity that gives a token for storage')
