@@ -3,6 +3,7 @@ import { ConnectorError } from '../../errors/error.ts';
 import { fileDelete } from '../../operations/file.ts';
 import { inSession } from '../command-session.ts';
 import { example } from '../help.ts';
+import { addFileSync } from './file-sync.ts';
 import type { Settings } from '../settings.ts';
 import type { Terminal } from '../terminal.ts';
 import { addFileContents } from './file-contents.ts';
@@ -19,6 +20,7 @@ export function addFileCommands(program: Command, terminal: Terminal, settings: 
   addFileListing(files, terminal, settings);
   addFileContents(files, terminal, settings);
   addFileCopies(files, terminal, settings);
+  addFileSync(files, terminal, settings);
   addFilePresign(files, terminal, settings);
 
   files

@@ -16,7 +16,6 @@ import type { Found, Side, WriteOptions } from './side.ts';
 /** A folder of a connector. */
 export class RemoteFolder implements Side {
   readonly name: string;
-  readonly keepsTime = false;
   readonly connector: ConnectorAnswer;
   /** Canonical; empty for the root. */
   readonly base: string;

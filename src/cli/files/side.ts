@@ -34,8 +34,6 @@ export type WriteOptions = {
 export interface Side {
   /** As people write it. */
   readonly name: string;
-  /** Whether a file that is written here has the time of its source, and not that of the write. */
-  readonly keepsTime: boolean;
   /** All files below, in order of the UTF-8 bytes of their paths. */
   list(): AsyncGenerator<Found>;
   open(path: string): Promise<Opened>;
