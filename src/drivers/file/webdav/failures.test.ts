@@ -1,4 +1,5 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { systemClock, type Clock } from '../../../driver.ts';
 import { egressPolicy } from '../../../egress/addresses.ts';
 import { network } from '../../../egress/network.ts';
 import { NEVER } from '../../../policies/pipeline.ts';
@@ -198,10 +199,19 @@ describeLive('a client', () => {
   });
 
   it('waits for a lock that is held for a moment, and is in conflict with one that lasts', async () => {
+    const waitsMs: number[] = [];
+    const clock: Clock = {
+      ...systemClock,
+      after(ms, task) {
+        waitsMs.push(ms);
+        return systemClock.after(0, task);
+      },
+    };
     front().intercept(() => false);
-    const client = await openAt({ endpoint: front().url });
-    for (const verb of ['PUT', 'MOVE', 'COPY', 'MKCOL', 'DELETE']) {
-      let locks = 2;
+    const client = await openAt({ endpoint: front().url }, { clock });
+    let locks = 0;
+    const lock = (verb: string, times: number) => {
+      locks = times;
       front().intercept((request, response) => {
         const isLocked = request.method === verb && locks > 0;
         if (isLocked) {
@@ -211,14 +221,20 @@ describeLive('a client', () => {
         }
         return isLocked;
       });
+    };
+    for (const verb of ['PUT', 'MOVE', 'COPY', 'MKCOL', 'DELETE']) {
+      lock(verb, 2);
+      waitsMs.length = 0;
       await client.write(`locked-${verb}/from`, bytes('content'), {}, NEVER);
       await client.copy(`locked-${verb}/from`, `locked-${verb}/to`, NEVER);
       expect(await client.delete(`locked-${verb}/from`, NEVER)).toBe(true);
-      expect(locks).toBe(0);
-      locks = 1000;
-      if (verb === 'DELETE')
-        expect(await failureOf(client.delete('locked-DELETE/to', NEVER))).toMatchObject({ code: 'conflict' });
+      expect({ verb, locks, waitsMs }).toEqual({ verb, locks: 0, waitsMs: [50, 100] });
     }
+    waitsMs.length = 0;
+    lock('DELETE', 1000);
+    expect(await failureOf(client.delete('locked-PUT/to', NEVER))).toMatchObject({ code: 'conflict' });
+    expect(waitsMs).toEqual([50, 100, 200, 400]);
+    front().intercept(() => false);
   });
 
   it('is unavailable where an answer breaks off, and tells no content that is not whole', async () => {
