@@ -4,6 +4,8 @@ import { failureOf, notGoogle, type Subject } from './errors.ts';
 import type { GcsOptions } from './options.ts';
 import type { Tokens } from './tokens.ts';
 
+const PIECE_BYTES = 256 * 1024;
+
 /** One request to the JSON API. */
 export type ApiRequest = {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
@@ -45,7 +47,8 @@ export function jsonApi({
   readonly clock: Clock;
 }): Api {
   const origin = new URL(endpoint).origin;
-  let accepted: string | undefined;
+  /** The last tokens that the backend took. */
+  const accepted = new Set<string>();
 
   const attempt = async (
     { method, path, query, headers, body }: ApiRequest,
@@ -57,8 +60,12 @@ export function jsonApi({
       signal,
       // The protocol of resumable uploads has its own meaning for 308.
       redirect: 'manual',
-      headers: { ...headers, ...(token !== undefined && { authorization: `Bearer ${token}` }) },
-      ...(body !== undefined && { body: body as string }), // the library's types want bytes of an ArrayBuffer alone
+      headers: {
+        ...headers,
+        ...(token !== undefined && { authorization: `Bearer ${token}` }),
+        ...(body !== undefined && { 'content-length': String(Buffer.byteLength(body)) }),
+      },
+      ...(body !== undefined && sent(body)),
     });
 
   const send: Api['send'] = async (request, signal) => {
@@ -67,7 +74,7 @@ export function jsonApi({
       let response = await attempt(request, token, signal);
       if (response.status === 401 && token !== undefined) {
         tokens.forget(token);
-        if (accepted === token) {
+        if (accepted.has(token)) {
           await response.body?.cancel();
           token = await tokens.current(signal);
           response = await attempt(request, token, signal);
@@ -75,7 +82,7 @@ export function jsonApi({
       }
       const isFine = response.ok || request.alsoFine?.includes(response.status) === true;
       if (!isFine) throw await failureOf(response, request.subject, clock);
-      accepted = token;
+      if (token !== undefined) remember(accepted, token);
       return response;
     } catch (error) {
       throw isConnectorError(error) ? error : networkFailure(error, signal);
@@ -113,6 +120,22 @@ export function understood<Answer>(text: string, answer: z.ZodType<Answer>): Ans
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   throw notGoogle(`${issue?.path.join('.') || 'all of it'} ${issue?.message ?? ''}`);
+}
+
+/** Large bodies a piece at a time: of bytes in one piece a copy would be made. */
+function sent(body: Uint8Array | string): RequestInit {
+  if (typeof body === 'string' || body.byteLength <= PIECE_BYTES) return { body: body as string };
+  return { body: piecesOf(body) as never, duplex: 'half' };
+}
+
+async function* piecesOf(body: Uint8Array): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < body.byteLength; at += PIECE_BYTES) yield body.subarray(at, at + PIECE_BYTES);
+}
+
+function remember(accepted: Set<string>, token: string): void {
+  accepted.add(token);
+  // Calls that are under way may still have the one before.
+  for (const oldest of accepted) if (accepted.size > 2) accepted.delete(oldest);
 }
 
 function queryString(query: Readonly<Record<string, string | undefined>>): string {

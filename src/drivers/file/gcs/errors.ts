@@ -2,6 +2,7 @@ import { z } from 'zod';
 import {
   type Clock,
   ConnectorError,
+  type ErrorCode,
   httpFailure,
   isConnectorError,
   parseRetryAfter,
@@ -15,7 +16,7 @@ export type Subject = {
   readonly condition?: 'ifNoneMatch' | 'ifMatch' | undefined;
 };
 
-// https://cloud.google.com/storage/docs/json_api/v1/status-codes (read 2026-11-27)
+// https://developers.google.com/storage/docs/json_api/v1/status-codes (read 2026-11-27)
 const failure = z.object({
   error: z.object({
     message: z.string().optional(),
@@ -31,21 +32,18 @@ export async function failureOf(response: Response, subject: Subject, clock: Clo
   const retryAfterMs = parseRetryAfter(response.headers.get('retry-after'), clock.now());
   if (status === 404) return missing(subject, message);
   if (status === 412) return unmet(subject);
-  const known = httpFailure({ status: meaning(status, reason), message, retryAfterMs });
-  if (reason === undefined && known.details['backend_status'] === status) return known;
-  return new ConnectorError(known.code, known.message, {
+  const known = httpFailure({ status, message, retryAfterMs });
+  return new ConnectorError(codeOf(status, reason) ?? known.code, known.message, {
     details: { backend_status: status, ...(reason !== undefined && { backend_code: reason }) },
     ...(retryAfterMs !== undefined && { retryAfterMs }),
   });
 }
 
-/** @returns the status that says the same in general. */
-function meaning(status: number, reason: string | undefined): number {
-  if (reason !== undefined && TOO_MANY.has(reason)) return 429;
-  // An upload whose session the backend has lost, and its own "try again later":
-  // https://cloud.google.com/storage/docs/retry-strategy (read 2026-11-27)
-  if (status === 410 || status === 500) return 503;
-  return status;
+/** What Google means by some answers, where that is more than the status says in general. */
+function codeOf(status: number, reason: string | undefined): ErrorCode | undefined {
+  if (reason !== undefined && TOO_MANY.has(reason)) return 'rate_limited';
+  // Google's own clients try every 5xx again; 410 is an upload whose session is lost, and begins from the start.
+  return status === 410 || status === 500 ? 'unavailable' : undefined;
 }
 
 function missing({ bucket, names }: Subject, message: string | undefined): ConnectorError {

@@ -10,7 +10,7 @@ const DEFAULT_LIFE_SECONDS = 3600;
 
 /**
  * A token of Google's for one of another provider's, and then, where the configuration says so, one of the service
- * account that it may act as: https://google.aip.dev/auth/4117 (read 2026-11-27).
+ * account that it may act as, by the requests that google-auth-library 11.3.4 makes for that.
  *
  * The library finds the other provider's token. It does not make the exchange: its client for that dials by itself,
  * whatever way it is given.
@@ -65,7 +65,7 @@ async function subjectToken(account: ExternalAccount, { auth, fetch }: TokenPart
   }
 }
 
-/** https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/generateAccessToken (read 2026-11-27) */
+/** What `generateAccessToken` of the IAM Service Account Credentials API answers. */
 const impersonationAnswer = z.object({ accessToken: z.string().min(1), expireTime: z.iso.datetime() });
 
 async function impersonated(

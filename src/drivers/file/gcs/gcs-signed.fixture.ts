@@ -64,16 +64,17 @@ function refusalOf(
   const sent = Object.keys(request.headers).filter((name) => name.startsWith('x-goog-'));
   if (!names.includes('host') || sent.some((name) => !names.includes(name)))
     return HttpAnswer.xml(403, 'MalformedSecurityHeader');
-  // As it was sent: what encodes it otherwise has signed something else.
-  const canonicalQuery = url.search
-    .slice(1)
-    .split('&')
-    .filter((pair) => !pair.startsWith('X-Goog-Signature='))
+  const canonicalQuery = [...query]
+    .filter(([name]) => name !== 'X-Goog-Signature')
+    .map((pair) => pair.map(encoded).join('='))
     .sort()
     .join('&');
   const canonical = [
     request.method,
-    url.pathname,
+    url.pathname
+      .split('/')
+      .map((part) => encoded(decodeURIComponent(part)))
+      .join('/'),
     canonicalQuery,
     ...names.map((name) => `${name}:${String(request.headers[name] ?? '').trim()}`),
     '',
@@ -85,4 +86,12 @@ function refusalOf(
     .update(['GOOG4-RSA-SHA256', time, scope, digest].join('\n'))
     .verify(key, query.get('X-Goog-Signature') ?? '', 'hex');
   return isSigned ? undefined : HttpAnswer.xml(403, 'SignatureDoesNotMatch');
+}
+
+/** Every reserved character as its UTF-8, as the canonical request has it. */
+function encoded(text: string): string {
+  return encodeURIComponent(text).replaceAll(
+    /[!'()*]/g,
+    (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`,
+  );
 }

@@ -55,6 +55,7 @@ export class GcsDouble {
   readonly #sockets = new Set<Socket>();
   readonly #server = createServer((request, response) => void this.#serve(request, response));
   #faults: Fault[] = [];
+  #tasks: { readonly match: RegExp; readonly task: () => void }[] = [];
   #hits: (() => void)[] = [];
 
   constructor(anonymous: boolean) {
@@ -105,6 +106,29 @@ export class GcsDouble {
     this.#faults.push(...faults);
   }
 
+  /** Ends all faults. */
+  mend(): void {
+    this.#faults = [];
+  }
+
+  /** Runs once before the next request that matches is answered. */
+  before(match: RegExp, task: () => void): { readonly count: () => number } {
+    let count = 0;
+    this.#tasks.push({
+      match,
+      task: () => {
+        count += 1;
+        task();
+      },
+    });
+    return { count: () => count };
+  }
+
+  /** Changes this text in the next upload that holds it. */
+  corrupt(text: string): void {
+    this.uploads.corrupted = text;
+  }
+
   /** Resolves when a fault has been met. */
   async met(): Promise<void> {
     return new Promise((resolve) => this.#hits.push(resolve));
@@ -126,6 +150,8 @@ export class GcsDouble {
     const url = new URL(request.url ?? '/', this.endpoint);
     const line = `${request.method} ${url.pathname}${url.search}`;
     this.requests.push(line);
+    const due = this.#tasks.findIndex(({ match }) => match.test(line));
+    if (due >= 0) for (const { task } of this.#tasks.splice(due, 1)) task();
     try {
       const fault = this.#faultFor(line);
       const answer = await this.#answer(request, url, fault);

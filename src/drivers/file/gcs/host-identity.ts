@@ -19,8 +19,8 @@ const credentialsFile = z.discriminatedUnion('type', [serviceAccountKey, externa
 
 /**
  * A token for whatever this host is to Google, looked for where Google's own clients look, in their order: the file that
- * `GOOGLE_APPLICATION_CREDENTIALS` names, the one that `gcloud` keeps, the metadata service of the machine.
- * https://cloud.google.com/docs/authentication/application-default-credentials (read 2026-11-27)
+ * `GOOGLE_APPLICATION_CREDENTIALS` names, the one that `gcloud` keeps, the metadata service of the machine. The library's own
+ * search for them dials by itself.
  */
 export async function hostToken(parts: TokenParts): Promise<FetchedToken> {
   const { GOOGLE_APPLICATION_CREDENTIALS: named, CLOUDSDK_CONFIG: gcloud } = process.env;
@@ -51,7 +51,7 @@ export async function hostToken(parts: TokenParts): Promise<FetchedToken> {
   }
 }
 
-/** https://cloud.google.com/compute/docs/access/authenticate-workloads#applications (read 2026-11-27) */
+/** By the request that gcp-metadata 9.2 makes. */
 async function machineToken({ fetch }: TokenParts): Promise<FetchedToken> {
   const host = process.env['GCE_METADATA_HOST'] || '169.254.169.254';
   const url = `http://${host}/computeMetadata/v1/instance/service-accounts/default/token?scopes=${SCOPE}`;

@@ -18,9 +18,9 @@ export default defineFileDriver({
     presignConditions: ['contentType', 'maxBytes'],
     contentType: true,
     metadata: true,
-    // Object names are "1-1024 bytes when UTF-8 encoded" in a flat namespace, an object 5 TiB:
-    // https://cloud.google.com/storage/quotas (read 2026-11-27).
-    limits: { pathBytes: 1024, fileBytes: 5 * 2 ** 40 },
+    // Names of 1 to 1,024 bytes of UTF-8: https://cloud.google.com/storage/docs/naming-objects; objects of 5 TB:
+    // https://cloud.google.com/storage/quotas (both read 2026-11-27).
+    limits: { pathBytes: 1024, fileBytes: 5 * 10 ** 12 },
   },
   peers: { 'google-auth-library': PEER_RANGE },
   remote: true,

@@ -45,7 +45,7 @@ export async function listPage(
           maxResults: String(Math.min(MAX_RESULTS, limit + (after === '' ? 0 : 1))),
           ...(prefix !== '' && { prefix }),
           ...(!recursive && { delimiter: '/' }),
-          ...(after !== '' && { startOffset: prefix + firstNotBefore(after) }),
+          ...(after !== '' && { startOffset: prefix + after }),
           pageToken,
         },
         subject: { bucket: api.bucket, names: 'bucket' },
@@ -75,11 +75,6 @@ function entriesOf({ items = [], prefixes = [] }: z.output<typeof listing>, pref
   ]
     .filter(([key]) => byteOrder(key, after) > 0)
     .sort(([a], [b]) => byteOrder(a, b));
-}
-
-/** A folder is passed with all that is below it: `0` is the character after `/`. */
-function firstNotBefore(after: string): string {
-  return after.endsWith('/') ? `${after.slice(0, -1)}0` : after;
 }
 
 function folderInfo(prefix: string): FileInfo {

@@ -13,7 +13,7 @@ export const OBJECT_FIELDS = 'name,size,generation,updated,contentType,contentEn
 
 const whole = z.string().regex(/^\d{1,19}$/);
 
-/** A file as the JSON API describes it: https://cloud.google.com/storage/docs/json_api/v1/objects (read 2026-11-27). */
+/** A file as the JSON API describes it, `Object` in the discovery document. */
 export const objectResource = z.object({
   name: z.string(),
   size: whole.transform(Number),
@@ -58,7 +58,7 @@ export function generationOf(etag: string): string | undefined {
   return /^[1-9]\d{0,18}$/.test(etag) ? etag : undefined;
 }
 
-/** https://cloud.google.com/storage/docs/objects#naming (read 2026-11-27) @throws ConnectorError `invalid_argument`. */
+/** https://cloud.google.com/storage/docs/naming-objects (read 2026-11-27) @throws ConnectorError `invalid_argument`. */
 export function assertName(path: string): void {
   if (/[\r\n]/.test(path)) throw invalidField('path', 'holds no line ends on Google Cloud Storage');
   if (path.startsWith('.well-known/acme-challenge/'))

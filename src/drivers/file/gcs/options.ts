@@ -11,9 +11,8 @@ export const serviceAccountKey = z.object({
 export type ServiceAccountKey = z.output<typeof serviceAccountKey>;
 
 /**
- * What is used of a workload identity's configuration.
- *
- * https://google.aip.dev/auth/4117 (read 2026-11-27). Programs to run (`executable`) and certificates are no source here.
+ * What is used of a workload identity's configuration, as google-auth-library 11.3 reads it. Programs to run
+ * (`executable`) and certificates are no source here.
  */
 export const externalAccount = z.object({
   type: z.literal('external_account'),
@@ -43,7 +42,7 @@ export const gcsOptions = z
       .describe('Base URL of the JSON API, without a path. Google itself unless told.'),
     bucket: z
       .string()
-      // https://cloud.google.com/storage/docs/buckets#naming (read 2026-11-27)
+      // 63 characters, 222 where there is a dot: https://cloud.google.com/storage/quotas (read 2026-11-27)
       .regex(
         /^[a-z0-9](?:[a-z0-9._-]{1,220}[a-z0-9])$/,
         'is 3 to 222 lower-case letters, digits, dashes, dots and underscores',

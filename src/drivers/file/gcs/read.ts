@@ -95,7 +95,7 @@ async function media(
   }
   if (range !== undefined && response.status !== 206) {
     await response.body?.cancel();
-    // https://cloud.google.com/storage/docs/transcoding#range (read 2026-11-27)
+    // https://cloud.google.com/storage/docs/transcoding (read 2026-11-27)
     throw new ConnectorError(
       'unsupported',
       'the backend reads no range of this file, as it does of content that is stored compressed',

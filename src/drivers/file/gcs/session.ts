@@ -17,8 +17,8 @@ export type UploadRequest = {
 };
 
 /**
- * A resumable upload that has begun: https://cloud.google.com/storage/docs/performing-resumable-uploads (read
- * 2026-11-27). It is forgotten by the backend after a week, or when it is cancelled.
+ * A resumable upload that has begun: https://cloud.google.com/storage/docs/performing-resumable-uploads. It is
+ * forgotten by the backend after a week, or when it is cancelled.
  */
 export interface UploadSession {
   /** Sends one chunk after the other; with the last, the file that was written. */
@@ -46,7 +46,7 @@ export async function startSession(
     signal,
   );
   await response.body?.cancel();
-  const session = { path: sessionPath(response, path), subject };
+  const session = { path, query: sessionQuery(response, path), subject };
   let sentBytes = 0;
 
   const putPart = async (part: Uint8Array, totalBytes: number | undefined, at: AbortSignal) => {
@@ -84,13 +84,13 @@ export async function startSession(
   };
 }
 
-/** The session's address below our own endpoint: what is sent there is nobody else's to see. */
-function sessionPath(response: Response, path: string): string {
+/** The session's address, of which only the query is taken: what is sent there is nobody's to see but our endpoint's. */
+function sessionQuery(response: Response, path: string): Readonly<Record<string, string>> {
   const location = response.headers.get('location') ?? '';
   const url = URL.canParse(location) ? new URL(location) : undefined;
   if (!url?.searchParams.has('upload_id') || url.pathname !== path)
     throw notGoogle('an upload without an address');
-  return url.pathname + url.search;
+  return Object.fromEntries(url.searchParams);
 }
 
 /** How many bytes the backend has kept, which need not be all. */

@@ -29,14 +29,16 @@ export function tokenFetch(
 ): TokenFetch {
   return async (url, { method = 'GET', headers, body, signal } = {}) => {
     const to = String(url) === GOOGLE_TOKEN_ENDPOINT ? tokenEndpoint : String(url);
-    let response;
+    let response: Response;
     try {
-      response = await fetcher.fetch(to, {
+      const answer = await fetcher.fetch(to, {
         method,
         headers: [...new Headers(headers)],
         ...(body !== undefined && body !== null && { body: typeof body === 'string' ? body : textOf(body) }),
         ...(signal && { signal }),
       });
+      // Read here: what breaks off in the library's hands is an error that keeps the request.
+      response = new Response(await answer.text(), { status: answer.status, headers: answer.headers });
     } catch (error) {
       throw networkFailure(error, signal ?? undefined);
     }
@@ -45,7 +47,7 @@ export function tokenFetch(
   };
 }
 
-/** The answer of a token endpoint as published: https://www.rfc-editor.org/rfc/rfc6749#section-5.1 (read 2026-11-27). */
+/** The answer of a token endpoint: https://www.rfc-editor.org/rfc/rfc6749#section-5.1 */
 export const tokenAnswer = z.object({ access_token: z.string().min(1), expires_in: z.number().positive() });
 
 /** @throws ConnectorError `backend_error` for an answer that holds no token. */
@@ -60,7 +62,7 @@ export function noToken(): ConnectorError {
   return new ConnectorError('backend_error', "the token endpoint's answer holds no access token");
 }
 
-/** https://www.rfc-editor.org/rfc/rfc6749#section-5.2 (read 2026-11-27): the code is shown, the rest is not. */
+/** https://www.rfc-editor.org/rfc/rfc6749#section-5.2: the code is shown, the rest is not. */
 const refusal = z.object({ error: z.string().regex(/^[a-z_]{1,64}$/) });
 
 async function refused(response: Response, clock: Clock): Promise<ConnectorError> {

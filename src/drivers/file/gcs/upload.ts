@@ -71,7 +71,7 @@ function expectedGeneration({ ifNoneMatch, ifMatch }: ClientWriteOptions): strin
   return generation;
 }
 
-/** https://cloud.google.com/storage/docs/uploading-objects#uploading-an-object (JSON API, multipart; read 2026-11-27) */
+/** The description and the content in one body: https://www.rfc-editor.org/rfc/rfc2387 */
 async function multipart(
   api: Api,
   { path, query, resource, contentType, subject }: UploadRequest,
