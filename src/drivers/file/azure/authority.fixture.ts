@@ -38,7 +38,7 @@ type Answering = (token: string, expiresInSeconds: number) => unknown;
 
 /**
  * The authority of Entra ID, by TLS:
- * https://learn.microsoft.com/en-us/entra/identity-platform/v2-oauth2-client-creds-grant-flow (read 2026-11-27).
+ * https://github.com/MicrosoftDocs/entra-docs/blob/main/docs/identity-platform/v2-oauth2-client-creds-grant-flow.md (read 2026-11-27).
  */
 export async function authority(certificate: Certificate): Promise<TokenService> {
   const { listener, service } = tokenService((access_token, expires_in) => ({
@@ -49,7 +49,7 @@ export async function authority(certificate: Certificate): Promise<TokenService>
 
 /**
  * The managed identity service of a host, without TLS: that of App Service and that of virtual machines answer alike,
- * https://learn.microsoft.com/en-us/azure/app-service/overview-managed-identity#rest-endpoint-reference and
+ * https://github.com/MicrosoftDocs/azure-docs/blob/main/articles/app-service/overview-managed-identity.md and
  * https://learn.microsoft.com/en-us/entra/identity/managed-identities-azure-resources/how-to-use-vm-token (read 2026-11-27).
  */
 export async function managedIdentity(): Promise<TokenService> {

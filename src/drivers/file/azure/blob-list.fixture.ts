@@ -6,29 +6,29 @@ import type { AddressInfo } from 'node:net';
 export type BlobList = {
   readonly url: string;
   readonly requests: () => number;
-  /** The headers of the latest request. */
-  readonly heard: () => IncomingHttpHeaders;
-  /** What the next request is answered instead. */
+  /** The headers of the latest request, or of one so many before it. */
+  readonly heard: (before?: number) => IncomingHttpHeaders;
+  /** What the next request is answered instead; several are kept in their order. */
   answerNext(status: number, headers?: OutgoingHttpHeaders, body?: string): void;
   close(): Promise<void>;
 };
 
 /**
  * Answers flat listings of `count` blobs named `all/f` and a number of six digits, in pages with markers and from a name
- * on (`startFrom`): https://learn.microsoft.com/en-us/rest/api/storageservices/list-blobs (read 2026-11-27).
+ * on (`startFrom`): https://learn.microsoft.com/rest/api/storageservices/list-blobs (read 2026-11-27).
  */
 export async function blobList(count: number): Promise<BlobList> {
   let requests = 0;
-  let heard: IncomingHttpHeaders = {};
-  let answer: readonly [status: number, headers: OutgoingHttpHeaders, body: string] | undefined;
+  const heard: IncomingHttpHeaders[] = [];
+  const answers: (readonly [status: number, headers: OutgoingHttpHeaders, body: string])[] = [];
   const nameOf = (index: number): string => `all/f${String(index).padStart(6, '0')}`;
   const server = createServer((request, response) => {
     requests += 1;
-    heard = request.headers;
+    heard.push(request.headers);
     request.resume();
+    const answer = answers.shift();
     if (answer !== undefined) {
       const [status, headers, body] = answer;
-      answer = undefined;
       response.writeHead(status, { 'content-type': 'application/xml', ...headers }).end(body);
       return;
     }
@@ -50,8 +50,8 @@ export async function blobList(count: number): Promise<BlobList> {
   return {
     url: `http://127.0.0.1:${port}/acme`,
     requests: () => requests,
-    heard: () => heard,
-    answerNext: (status, headers = {}, body = '') => (answer = [status, headers, body]),
+    heard: (before = 0) => heard.at(-1 - before) ?? {},
+    answerNext: (status, headers = {}, body = '') => void answers.push([status, headers, body]),
     async close() {
       const closed = once(server, 'close');
       server.close();

@@ -5,7 +5,7 @@ import { notAzure } from './errors.ts';
 import type { Service } from './service.ts';
 
 export const BLOCK_BYTES = 8 * 2 ** 20;
-// https://learn.microsoft.com/en-us/rest/api/storageservices/put-block-list (read 2026-11-27)
+// https://learn.microsoft.com/en-gb/azure/storage/blobs/scalability-targets (read 2026-11-27)
 export const MAX_BLOCKS = 50_000;
 const PARALLEL = 4;
 const FIRST_BYTES = 64 * 1024;

@@ -5,7 +5,7 @@ import { notAzure } from './errors.ts';
 import type { Service } from './service.ts';
 import type { Signing } from './signing.ts';
 
-// https://learn.microsoft.com/en-us/rest/api/storageservices/copy-blob-from-url (read 2026-11-27)
+// https://learn.microsoft.com/rest/api/storageservices/copy-blob-from-url (read 2026-11-27)
 const MAX_AT_ONCE_BYTES = 256 * 2 ** 20;
 const COPIED_BLOCK_BYTES = 128 * 2 ** 20;
 const PARALLEL = 4;

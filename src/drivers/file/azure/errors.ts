@@ -21,8 +21,8 @@ export type Subject = {
 const WRONG_CREDENTIALS = 'the backend refused the credentials';
 const NO_RIGHT = 'the credentials do not allow this';
 
-// https://learn.microsoft.com/en-us/rest/api/storageservices/common-rest-api-error-codes and
-// https://learn.microsoft.com/en-us/dotnet/api/azure.storage.blobs.models.bloberrorcode (read 2026-11-27).
+// https://learn.microsoft.com/rest/api/storageservices/common-rest-api-error-codes and
+// https://learn.microsoft.com/en-ie/dotnet/api/azure.storage.blobs.models.bloberrorcode (read 2026-11-27).
 const BY_CODE: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   NoAuthenticationInformation: ['auth_failed', WRONG_CREDENTIALS],
   InvalidAuthenticationInfo: ['auth_failed', WRONG_CREDENTIALS],

@@ -202,6 +202,8 @@ describe('the environment', () => {
     expect(double.heard()['authorization']).toMatch(/^SharedKey acme:/);
     expect(JSON.stringify(double.heard())).not.toContain(CANARY);
     expect(proxy.connections()).toBe(0);
+    vi.stubEnv('HTTPS_PROXY', 'no address at all');
+    await start();
   });
 });
 
@@ -325,5 +327,67 @@ describe('answers', () => {
       for (const secret of [KEY, signature, 'canary-77e1', 'words of the server'])
         expect(shown).not.toContain(secret);
     }
+  });
+});
+
+describe('copies', () => {
+  const facts = (etag: string, bytes: number) => ({
+    ...{ 'x-ms-request-id': 'x', etag: `"${etag}"`, 'last-modified': new Date().toUTCString() },
+    'content-length': String(bytes),
+  });
+  const done = { 'x-ms-request-id': 'x', etag: '"new"', 'last-modified': new Date().toUTCString() };
+
+  it('ask for the state of the source that was looked at, with a signature for it alone', async () => {
+    const client = await start();
+    double.answerNext(200, facts('old', 5));
+    double.answerNext(202, { ...done, 'x-ms-copy-status': 'success' });
+    expect(await client.copy?.('a ü/b', 'c', NEVER)).toEqual({ path: 'c', size: 5, etag: 'new' });
+    const heard = double.heard();
+    expect(heard['x-ms-source-if-match']).toBe('"old"');
+    const source = new URL(String(heard['x-ms-copy-source']));
+    expect(source.pathname).toBe('/acme/files/a%20%C3%BC/b');
+    expect(Object.fromEntries(source.searchParams)).toMatchObject({
+      sp: 'r',
+      sr: 'b',
+      sig: expect.any(String),
+    });
+  });
+
+  it('of what Azure does not copy at once are put together from blocks of one state of the source', async () => {
+    const client = await start();
+    const before = double.requests();
+    double.answerNext(200, facts('old', 300 * 2 ** 20));
+    for (let i = 0; i < 3; i++) double.answerNext(201, { 'x-ms-request-id': 'x' });
+    double.answerNext(200, facts('old', 300 * 2 ** 20));
+    double.answerNext(201, done);
+    expect(await client.copy?.('a', 'b', NEVER)).toEqual({ path: 'b', size: 300 * 2 ** 20, etag: 'new' });
+    expect(double.requests() - before).toBe(6);
+    const ranges = [2, 3, 4].map((index) => double.heard(index)['x-ms-source-range']);
+    expect(new Set(ranges)).toEqual(
+      new Set([
+        `bytes=0-${2 ** 27 - 1}`,
+        `bytes=${2 ** 27}-${2 ** 28 - 1}`,
+        `bytes=${2 ** 28}-${300 * 2 ** 20 - 1}`,
+      ]),
+    );
+  });
+
+  it('are not put together from two states of the source', async () => {
+    const client = await start();
+    const before = double.requests();
+    double.answerNext(200, facts('old', 300 * 2 ** 20));
+    for (let i = 0; i < 3; i++) double.answerNext(201, { 'x-ms-request-id': 'x' });
+    double.answerNext(200, facts('newer', 300 * 2 ** 20));
+    await expect(client.copy?.('a', 'b', NEVER)).rejects.toMatchObject({ code: 'conflict' });
+    expect(double.requests() - before).toBe(5);
+  });
+
+  it('that move leave a source that was replaced meanwhile, and say so', async () => {
+    const client = await start();
+    double.answerNext(200, facts('old', 5));
+    double.answerNext(202, { ...done, 'x-ms-copy-status': 'success' });
+    double.answerNext(412, { 'x-ms-error-code': 'ConditionNotMet' }, xml('ConditionNotMet'));
+    await expect(client.move?.('a', 'b', NEVER)).rejects.toMatchObject({ code: 'conflict' });
+    expect(double.heard()['if-match']).toBe('"old"');
   });
 });

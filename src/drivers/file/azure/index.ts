@@ -13,7 +13,7 @@ export default defineFileDriver({
   peers: PEERS,
   capabilities: {
     ranges: true,
-    // Both conditions are checked where the blob is replaced: https://learn.microsoft.com/en-us/rest/api/storageservices/specifying-conditional-headers-for-blob-service-operations (read 2026-11-27)
+    // Both conditions are checked where the blob is replaced: https://learn.microsoft.com/rest/api/storageservices/specifying-conditional-headers-for-blob-service-operations (read 2026-11-27)
     createOnly: true,
     ifMatch: true,
     atomicReplace: true,
@@ -25,7 +25,7 @@ export default defineFileDriver({
     contentType: true,
     metadata: true,
     // A name has at most 1,024 characters; a blob has at most 50,000 blocks, which here have 8 MiB each:
-    // https://learn.microsoft.com/en-us/rest/api/storageservices/put-block-list (read 2026-11-27)
+    // https://learn.microsoft.com/en-gb/azure/storage/blobs/scalability-targets (read 2026-11-27)
     limits: { pathBytes: 1024, fileBytes: MAX_BLOCKS * BLOCK_BYTES },
   },
   open: openAzure,

@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import { secret } from '../../../driver.ts';
 
-// https://learn.microsoft.com/en-us/azure/storage/common/storage-account-overview (read 2026-11-27)
+// https://rdrr.io/github/Microsoft/AzureSMR/man/azureListStorageBlobs.html (read 2026-11-27)
 const ACCOUNT = /^[a-z0-9]{3,24}$/;
-// https://learn.microsoft.com/en-us/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata (read 2026-11-27)
+// https://docs.microsoft.com/en-us/rest/api/storageservices/Naming-and-Referencing-Containers--Blobs--and-Metadata (read 2026-11-27)
 const CONTAINER = /^(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/;
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 

@@ -130,6 +130,8 @@ async function credentialsOf(sdk: Sdk, options: AzureOptions, context: OpenConte
 function guardedPipeline(sdk: Sdk, credentials: Credentials, agents: Agents, endpoint: string): Pipeline {
   const settings = {
     retryOptions: { maxTries: 1 },
+    // Else the client reads the environment's, and fails where that is no URL. Our own agent replaces it, see below.
+    proxyOptions: { host: 'http://proxy.invalid', port: 1 },
     // Handed on to the core of the client, whose option it is.
     redirectOptions: { maxRetries: 0 },
     userAgentOptions: { userAgentPrefix: 'connector-registry' },

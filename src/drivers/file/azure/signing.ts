@@ -3,7 +3,7 @@ import { ConnectorError, type PresignedUrl, type PresignOptions } from '../../..
 import { notAzure } from './errors.ts';
 import type { Service } from './service.ts';
 
-/** A key of this account's directory signs for at most seven days: https://learn.microsoft.com/en-us/rest/api/storageservices/get-user-delegation-key (read 2026-11-27). */
+/** A key of this account's directory signs for at most seven days: https://learn.microsoft.com/id-id/javascript/api/@azure/storage-blob/blobgetuserdelegationkeyparameters (read 2026-11-27). */
 const MAX_KEY_MS = 7 * 86_400_000;
 /** Our clock may be ahead of Azure's, for which the key would not have begun. */
 const SKEW_MS = 300_000;

@@ -14,10 +14,10 @@ import { transportError } from './errors.ts';
 import type { AzureOptions } from './options.ts';
 
 export const IDENTITY_RANGE = '^4.14.0';
-// The same in every cloud: https://learn.microsoft.com/en-us/azure/storage/blobs/authorize-access-azure-active-directory (read 2026-11-27)
+// `StorageOAuthScopes` of the client, which has it for every cloud.
 const SCOPE = 'https://storage.azure.com/.default';
 const ASSERTION = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
-/** A token that is this near to its end is renewed before it is used. */
+/** A token that is this near to its end is renewed while it is used. */
 const RENEW_BEFORE_MS = 300_000;
 /** What one attempt to get a token may take, whoever waits for it. */
 const ATTEMPT_MS = 30_000;
@@ -37,7 +37,7 @@ export type Tokens = {
  * Tokens of a service principal: one request to the documented endpoint, which can be aborted. The identity library
  * would ask three addresses for it, pass no signal on, and choose the host by a variable of the environment.
  *
- * https://learn.microsoft.com/en-us/entra/identity-platform/v2-oauth2-client-creds-grant-flow (read 2026-11-27)
+ * https://github.com/MicrosoftDocs/entra-docs/blob/main/docs/identity-platform/v2-oauth2-client-creds-grant-flow.md (read 2026-11-27)
  */
 export function principalTokens(options: AzureOptions, context: OpenContext): Tokens {
   const { tenant_id: tenant = '', client_id = '', client_secret = '' } = options;
@@ -142,21 +142,20 @@ function renewed(clock: Clock, fetchToken: Fetching, connection: Pick<Fetcher, '
       attempt.abort(new ConnectorError('timeout', 'no token came in time')),
     );
     const signal = AbortSignal.any([attempt.signal, ending.signal]);
-    return unlessAborted(signal, fetchToken(signal)).finally(() => {
-      cancel();
-      fetching = undefined;
-    });
+    return unlessAborted(signal, fetchToken(signal))
+      .then((fresh) => (token = fresh))
+      .finally(() => {
+        cancel();
+        fetching = undefined;
+      });
   };
   return {
     async get(signal) {
       const leftMs = (token?.expiresAtMs ?? 0) - clock.now();
-      if (token !== undefined && leftMs > RENEW_BEFORE_MS) return token.text;
-      try {
-        token = await unlessAborted(signal, (fetching ??= renew()));
-      } catch (error) {
-        // The one at hand is good for a while yet.
-        if (token === undefined || leftMs < ATTEMPT_MS || signal.aborted) throw error;
-      }
+      if (token === undefined || leftMs < ATTEMPT_MS)
+        return (await unlessAborted(signal, (fetching ??= renew()))).text;
+      // The one at hand is good for a while yet, so nobody waits for the next, or hears that there was none.
+      if (leftMs < RENEW_BEFORE_MS) (fetching ??= renew()).catch(() => {});
       return token.text;
     },
     forget: () => void (token = undefined),
