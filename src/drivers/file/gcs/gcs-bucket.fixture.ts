@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { storage_v1 } from '@googleapis/storage';
 import { type Content, HttpAnswer, sizeOf } from './gcs-answer.fixture.ts';
 
 /** A file as the double keeps it. */
@@ -71,7 +72,7 @@ export class Bucket {
   }
 
   /** https://cloud.google.com/storage/docs/json_api/v1/objects/list */
-  list(query: URLSearchParams): Record<string, unknown> {
+  list(query: URLSearchParams): storage_v1.Schema$Objects {
     const prefix = query.get('prefix') ?? '';
     const delimiter = query.get('delimiter') ?? '';
     const asked = Math.min(1000, Number(query.get('maxResults') ?? 1000));
@@ -128,7 +129,7 @@ function byBytes(a: string, b: string): number {
 }
 
 /** https://cloud.google.com/storage/docs/json_api/v1/objects#resource */
-export function resourceOf(bucket: string, file: Stored): Record<string, unknown> {
+export function resourceOf(bucket: string, file: Stored): storage_v1.Schema$Object {
   const { name, generation, content, contentType, contentEncoding, metadata, updated } = file;
   return {
     kind: 'storage#object',

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { wireContract, type WireContract } from '../../../testing/wire-contract.fixture.ts';
 
-const PACKAGE = path.dirname(createRequire(import.meta.url).resolve('@googleapis/storage/package.json'));
+const BUILD = path.dirname(createRequire(import.meta.url).resolve('@googleapis/storage'));
 
 /** A method of the JSON API as the discovery document has it. */
 type Method = {
@@ -38,8 +38,8 @@ const OF_UPLOADS = new Map([
 ]);
 
 export function gcsContract(): GcsContract {
-  const declarations = readFileSync(path.join(PACKAGE, 'build/v1.d.ts'), 'utf8');
-  const methods = methodsOf(readFileSync(path.join(PACKAGE, 'build/v1.js'), 'utf8'), declarations);
+  const declarations = readFileSync(path.join(BUILD, 'v1.d.ts'), 'utf8');
+  const methods = methodsOf(readFileSync(path.join(BUILD, 'v1.js'), 'utf8'), declarations);
   const schemas = schemasOf(declarations);
   return {
     request(httpMethod, pathname, query) {

@@ -8,6 +8,7 @@ import {
   type ServerResponse,
 } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import type { storage_v1 } from '@googleapis/storage';
 import { contentAnswer, HttpAnswer, partial, sizeOf } from './gcs-answer.fixture.ts';
 import { Bucket, resourceOf } from './gcs-bucket.fixture.ts';
 import { gcsContract, type GcsContract } from './gcs-contract.fixture.ts';
@@ -271,7 +272,7 @@ export class GcsDouble {
     throw HttpAnswer.failure(403, 'forbidden', `${this.email} does not have storage.${id} access.`);
   }
 
-  #rewrite(from: string, to: string, query: URLSearchParams): Record<string, unknown> {
+  #rewrite(from: string, to: string, query: URLSearchParams): storage_v1.Schema$RewriteResponse {
     const file = this.bucket.get(from);
     if (!file) throw this.#noSuch(from, query);
     const size = sizeOf(file.content);
