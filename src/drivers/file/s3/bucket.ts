@@ -46,6 +46,15 @@ export class Bucket {
     }
   }
 
+  /** Fetches the credentials, where they are not at hand; the client keeps them while they last. */
+  async identify(signal: AbortSignal): Promise<void> {
+    try {
+      await until(signal, () => this.client.config.credentials());
+    } catch (error) {
+      throw this.failure(error, signal);
+    }
+  }
+
   /** An error of this bucket's client as one of ours. */
   failure(error: unknown, signal?: AbortSignal) {
     return s3Failure(error, this.#failures, signal);

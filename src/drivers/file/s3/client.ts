@@ -1,6 +1,6 @@
 import {
+  ConnectorError,
   isConnectorError,
-  type ConnectorError,
   reach,
   targetOf,
   type Agents,
@@ -72,14 +72,21 @@ export async function openS3(options: S3Options, context: OpenContext): Promise<
  * Whoever may not list the whole bucket has shown that he is known, and may well read and write below a prefix.
  */
 async function provenBy(bucket: Bucket, signal: AbortSignal): Promise<ConnectorError | undefined> {
+  // Apart from the request: of whoever gives credentials nothing is forgiven.
+  await bucket.identify(signal);
   try {
     await askForAny(bucket, signal);
   } catch (error) {
     if (!isConnectorError(error)) throw error;
-    if (error.code === 'not_found') return error;
+    if (error.code === 'not_found') return noBucket(bucket.name, error);
     if (error.code !== 'permission_denied') throw error;
   }
   return undefined;
+}
+
+/** Whatever else a store says with 404 to a listing. */
+function noBucket(name: string, { cause, details }: ConnectorError): ConnectorError {
+  return new ConnectorError('not_found', `there is no bucket ${name}`, { cause, details });
 }
 
 type Parts = {
@@ -129,7 +136,7 @@ class S3FileClient implements FileClient {
   /** Looks first: S3 answers the same whether there was a file or not. */
   async delete(path: string, signal: AbortSignal): Promise<boolean> {
     try {
-      await this.#bucket.head(path, signal);
+      await statFile(this.#bucket, path, signal);
     } catch (error) {
       if (isConnectorError(error) && error.code === 'not_found') return false;
       throw error;

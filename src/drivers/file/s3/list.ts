@@ -70,6 +70,8 @@ async function pageOf(
   signal: AbortSignal,
 ): Promise<Page> {
   const { ListObjectsV2Command } = bucket.sdk;
+  // One that stands for all that is in it; elsewhere a key that ends so is a key like any other.
+  const isFolder = (key: string) => !recursive && key !== prefix && key.endsWith('/');
   const answer = await bucket.send(
     new ListObjectsV2Command({
       Bucket: bucket.name,
@@ -78,8 +80,7 @@ async function pageOf(
       // XML cannot hold every character that a key can.
       EncodingType: 'url',
       ...(!recursive && { Delimiter: '/' }),
-      // A folder stands for all that is in it.
-      ...(after !== undefined && { StartAfter: after.endsWith('/') ? after + LAST : after }),
+      ...(after !== undefined && { StartAfter: isFolder(after) ? after + LAST : after }),
       ...(token !== undefined && { ContinuationToken: token }),
     }),
     signal,
