@@ -9,6 +9,7 @@ import { example } from '../help.ts';
 import { table } from '../print.ts';
 import { count } from '../progress.ts';
 import type { Settings } from '../settings.ts';
+import { keepMemorySteady } from '../steady-memory.ts';
 import type { Terminal } from '../terminal.ts';
 
 type ListFlags = { readonly recursive?: boolean; readonly long?: boolean };
@@ -57,6 +58,7 @@ export function addFileListing(files: Command, terminal: Terminal, settings: Set
         settings,
         async (session, reference: string, path: string | undefined, flags: { readonly depth: number }) => {
           const remote = await remoteOf(session, reference, path);
+          keepMemorySteady();
           const usage = await usageOf(filePages(session, remote, true), remote.path, flags.depth);
           await session.answer(usage, () => {
             const rows = usage.folders.map((folder) => [

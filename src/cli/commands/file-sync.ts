@@ -74,7 +74,11 @@ What --by compares, once the sizes are equal:
         if (to instanceof LocalFolder) await to.check('target');
         keepMemorySteady();
         const plan = syncPlan(from.list(), to.list(), {
-          compare: (file, other) => compared(file, other, { by: flags.by, isLocal: from instanceof LocalFolder || to instanceof LocalFolder }),
+          compare: (file, other) =>
+            compared(file, other, {
+              by: flags.by,
+              isLocal: from instanceof LocalFolder || to instanceof LocalFolder,
+            }),
           deletes: flags.delete ?? false,
           allowsEmpty: flags.allowEmpty ?? false,
         });
