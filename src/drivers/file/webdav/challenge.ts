@@ -1,7 +1,7 @@
 /** One way to prove who we are that a server offers. */
 export type Challenge = { readonly scheme: string; readonly parameters: Readonly<Record<string, string>> };
 
-// A scheme, or one of its parameters: https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1 (read 2026-11-27).
+// A scheme, or one of its parameters (RFC 9110, section 11.6.1).
 const PART = /([\w!#$%&'*+.^`|~-]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+)))?/g;
 
 /** The challenges of a `WWW-Authenticate` header, several of which are joined by commas; names in lower case. */

@@ -9,7 +9,7 @@ import { DigestChallenge } from './digest.ts';
 import { startWebdav, USER } from './webdav.fixture.ts';
 
 describe('an answer to a digest challenge', () => {
-  // https://www.rfc-editor.org/rfc/rfc7616#section-3.9.1 (read 2026-11-27)
+  // The example of RFC 7616, section 3.9.1, as the tests of other clients have it as well.
   const user = { username: 'Mufasa', password: 'Circle of Life' };
   const request = { method: 'GET', target: '/dir/index.html' };
   const cnonce = 'f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ';

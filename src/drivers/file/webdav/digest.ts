@@ -43,7 +43,7 @@ export class DigestChallenge {
     return usable.sort((a, b) => order.indexOf(a.#hash) - order.indexOf(b.#hash))[0];
   }
 
-  /** The header that proves the password for one request (https://www.rfc-editor.org/rfc/rfc7616#section-3.4, read 2026-11-27). */
+  /** The header that proves the password for one request (RFC 7616, section 3.4). */
   answer(
     { username, password }: DigestUser,
     { method, target }: DigestRequest,
@@ -78,7 +78,7 @@ function isHash(name: string): name is Hash {
   return Object.hasOwn(HASHES, name);
 }
 
-/** A header is ASCII: another name is sent in the form of https://www.rfc-editor.org/rfc/rfc8187 (read 2026-11-27). */
+/** A header is ASCII: another name is sent in the form of RFC 8187. */
 function usernameParameter(username: string): string {
   if (/^[ -~]+$/.test(username)) return `username=${quoted(username)}`;
   const encoded = encodeURIComponent(username).replaceAll(

@@ -13,7 +13,7 @@ export default defineFileDriver({
     // RFC 4918 has conditions, and does not promise that they and the change are one step.
     createOnly: false,
     ifMatch: false,
-    // A MOVE over a file is to delete it first: https://www.rfc-editor.org/rfc/rfc4918#section-9.9.3 (read 2026-11-27).
+    // A MOVE over a file is to delete it first (RFC 4918, section 9.9.3, as golang.org/x/net/webdav quotes and does it).
     atomicReplace: false,
     copy: true,
     move: true,

@@ -25,7 +25,7 @@ const MAX_TEXT = 16_384;
 type Properties = { isCollection?: boolean; size?: string; modified?: string; etag?: string };
 
 /**
- * The resources of a `multistatus` (https://www.rfc-editor.org/rfc/rfc4918#section-14.16, read 2026-11-27), each as soon
+ * The resources of a `multistatus` (RFC 4918, section 14.16), each as soon
  * as it has come.
  *
  * @throws ConnectorError `backend_error` for an answer that is none.

@@ -37,10 +37,13 @@ export function rcloneVersion(): string | undefined {
 export async function startWebdav({
   certificate,
   isOpen = false,
+  keepsFolders = '0s',
 }: {
   readonly certificate?: { readonly cert: string; readonly key: string };
   /** Whether anybody may come. */
   readonly isOpen?: boolean;
+  /** How long it may take its memory for the disk: without, it reads a folder again for each of its files. */
+  readonly keepsFolders?: string;
 } = {}): Promise<WebdavServer> {
   const home = await mkdtemp(join(tmpdir(), 'webdav-'));
   const folder = join(home, 'files');
@@ -49,7 +52,7 @@ export async function startWebdav({
   const port = await freePort();
   const args = [
     ...['serve', 'webdav', folder, '--addr', `127.0.0.1:${port}`, '--baseurl', '/dav/ünder here'],
-    ...['--vfs-cache-mode', 'off', '--dir-cache-time', '0s', '--poll-interval', '0'],
+    ...['--vfs-cache-mode', 'off', '--dir-cache-time', keepsFolders, '--poll-interval', '0'],
     // A path of 1,024 bytes is named twice in a move.
     ...['--max-header-bytes', '65536'],
     ...(isOpen ? [] : ['--user', USER.username, '--pass', USER.password]),
