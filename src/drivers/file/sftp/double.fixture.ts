@@ -1,14 +1,10 @@
 import { once } from 'node:events';
 import * as fs from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { type AddressInfo, createServer, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type * as Ssh2 from 'ssh2';
+import { hostKey, Server, type ServedConnection, type ServedSftp, utils } from './ssh2-server.fixture.ts';
 
-// The one that the driver uses; it is a package of the peer's and not of ours.
-const here = createRequire(import.meta.url);
-const { Server, utils } = createRequire(here.resolve('ssh2-sftp-client'))('ssh2') as typeof Ssh2;
 const { STATUS_CODE, OPEN_MODE } = utils.sftp;
 
 /** The requests of a client, by what the protocol calls them. */
@@ -49,7 +45,7 @@ export type Double = {
   /** What happens to requests from now on; nothing where it answers undefined. */
   fault: (request: Request, path: string) => Fault | undefined;
   /** What happens instead of logging in. */
-  onLogin: ((connection: Ssh2.Connection, socket: Socket) => void) | undefined;
+  onLogin: ((connection: ServedConnection, socket: Socket) => void) | undefined;
   readonly breakAll: () => void;
   readonly close: () => Promise<void>;
 };
@@ -67,7 +63,7 @@ export async function startDouble({
 } = {}): Promise<Double> {
   const root = await fs.realpath(await fs.mkdtemp(join(tmpdir(), 'file-sftp-double-')));
   const password = 'canary-password-7c1e';
-  const key = utils.generateKeyPairSync('ed25519');
+  const key = hostKey();
   const sockets = new Map<number, Socket>();
   const requests: Request[] = [];
   const waiting: (readonly [Request, () => void])[] = [];
@@ -88,7 +84,7 @@ export async function startDouble({
     connection.on('session', (accept) => accept().on('sftp', (accept) => serve(accept(), socket)));
   });
 
-  const serve = (sftp: Ssh2.SFTPWrapper, socket: Socket): void => {
+  const serve = (sftp: ServedSftp, socket: Socket): void => {
     const held = new Map<number, Held>();
     let next = 0;
     const hold = (id: number, one: Held) => {
@@ -103,7 +99,7 @@ export async function startDouble({
       pathOf: (first: never) => string,
       task: (id: number, ...rest: never[]) => Promise<void>,
     ) => {
-      sftp.on(request as 'OPEN', (id: number, ...rest: unknown[]) => {
+      sftp.on(request, (id: number, ...rest: unknown[]) => {
         requests.push(request);
         for (const [wanted, resolve] of waiting) if (wanted === request) resolve();
         const fault = double.fault(request, pathOf(rest[0] as never));
@@ -119,7 +115,7 @@ export async function startDouble({
 
     on('REALPATH', byPath, async (id, path: string) => {
       const filename = await fs.realpath(path === '.' ? root : path);
-      sftp.name(id, [{ filename, longname: filename, attrs: {} as Ssh2.Attributes }]);
+      sftp.name(id, [{ filename, longname: filename, attrs: {} }]);
     });
     on('LSTAT', byPath, async (id, path: string) => sftp.attrs(id, attributesOf(await fs.lstat(path))));
     on('FSTAT', byHandle, async (id, handle: Buffer) => {
@@ -156,7 +152,7 @@ export async function startDouble({
         id,
         names.map((filename, i) => {
           const stat = stats[i];
-          return { filename, longname: filename, attrs: (stat ? attributesOf(stat) : {}) as Ssh2.Attributes };
+          return { filename, longname: filename, attrs: stat ? attributesOf(stat) : {} };
         }),
       );
     });
@@ -205,11 +201,6 @@ export async function startDouble({
     },
   };
   return double;
-}
-
-/** Ends a connection with a reason of the SSH protocol, for which ssh2's server has no method. */
-export function disconnect(connection: Ssh2.Connection, reason: number): void {
-  (Reflect.get(connection, '_protocol') as { disconnect(reason: number): void }).disconnect(reason);
 }
 
 type Stats = {

@@ -3,7 +3,7 @@ import { ConnectorError, type ErrorCode, isConnectorError, networkFailure, quote
 // The numbers of SFTP's third version, as ssh2 names them in its own table.
 export const NO_SUCH_FILE = 2;
 export const PERMISSION_DENIED = 3;
-export const FAILURE = 4;
+const FAILURE = 4;
 export const OP_UNSUPPORTED = 8;
 
 /**

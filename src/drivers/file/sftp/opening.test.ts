@@ -10,8 +10,9 @@ import { network } from '../../../egress/network.ts';
 import { NEVER } from '../../../policies/pipeline.ts';
 import { blackHole, closedPort, garbage, nonsense } from '../../../testing/faulty-servers.fixture.ts';
 import { openContext } from '../../../testing/open-context.ts';
-import { disconnect, type Double, startDouble } from './double.fixture.ts';
+import { type Double, startDouble } from './double.fixture.ts';
 import driver from './index.ts';
+import { disconnect } from './ssh2-server.fixture.ts';
 import { hasSshd, type Sshd, startSshd } from './sshd.fixture.ts';
 
 const context = (own: Partial<OpenContext> = {}) => openContext({ folder: '/nonexistent', ...own });

@@ -8,12 +8,13 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 const SSHD = '/usr/sbin/sshd';
+const KEYGEN = '/usr/bin/ssh-keygen';
 const isRoot = process.getuid?.() === 0;
 /** A server that is started by root would need a folder of the system's own, and has no right that could lack. */
 const NOBODY = { uid: 65_534, gid: 65_534 };
 
 /** Whether this machine has OpenSSH's server. */
-export const hasSshd = existsSync(SSHD);
+export const hasSshd = existsSync(SSHD) && existsSync(KEYGEN);
 
 /** Its version, such as `OpenSSH 9.2`. */
 export function sshdVersion(): string {
@@ -60,7 +61,7 @@ export async function startSshd({
     makeKey(folder, 'user', '');
     makeKey(folder, 'foreign', '');
     execFileSync('cp', [join(folder, 'user'), join(folder, 'encrypted')]);
-    execFileSync('ssh-keygen', ['-q', '-p', '-P', '', '-N', passphrase, '-f', join(folder, 'encrypted')]);
+    execFileSync(KEYGEN, ['-q', '-p', '-P', '', '-N', passphrase, '-f', join(folder, 'encrypted')]);
     const root = join(folder, 'root');
     await mkdir(root);
     const read = (name: string) => readFile(join(folder, name), 'utf8');
@@ -108,7 +109,7 @@ function config(folder: string, port: number, sftp: string, settings: string): s
 }
 
 function makeKey(folder: string, name: string, passphrase: string): void {
-  execFileSync('ssh-keygen', [
+  execFileSync(KEYGEN, [
     ...['-q', '-t', 'ed25519', '-N', passphrase, '-C', name],
     ...['-f', join(folder, name)],
   ]);

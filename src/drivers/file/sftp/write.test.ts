@@ -5,6 +5,7 @@ import type { FileClient } from '../../../driver.ts';
 import { NEVER } from '../../../policies/pipeline.ts';
 import { openContext } from '../../../testing/open-context.ts';
 import { type Double, startDouble } from './double.fixture.ts';
+import { Exchange } from './exchange.ts';
 import driver from './index.ts';
 import { hasSshd, type Sshd, startSshd } from './sshd.fixture.ts';
 import { isAbandoned, isTemporary } from './temporary.ts';
@@ -29,6 +30,46 @@ describe.runIf(hasSshd)('a write to OpenSSH', () => {
     server = await startSshd();
   });
   afterAll(() => server.close());
+
+  it('is durable before it has its name, and its name and folders before it is acknowledged', async () => {
+    const client = await open(server.options);
+    const order: string[] = [];
+    const methods = [
+      'open',
+      'write',
+      'fsync',
+      'close',
+      'posixRename',
+      'hardlink',
+      'mkdir',
+      'unlink',
+    ] as const;
+    const spies = methods.map((method) => {
+      const original = Exchange.prototype[method] as (...given: unknown[]) => Promise<unknown>;
+      return vi.spyOn(Exchange.prototype, method).mockImplementation(async function (
+        this: Exchange,
+        ...given: unknown[]
+      ) {
+        const answer: unknown = await original.apply(this, given);
+        order.push(method);
+        return answer as never;
+      });
+    });
+    await client.write('durable/file', bytes('x'), {}, NEVER);
+    const written = ['open', 'write', 'fsync', 'close'];
+    const synced = ['open', 'fsync'];
+    expect(order).toEqual(['mkdir', ...synced, ...written, 'posixRename', ...synced]);
+    order.length = 0;
+    await client.write('durable/new', bytes('x'), { ifNoneMatch: '*' }, NEVER);
+    expect(order).toEqual([...written, 'hardlink', 'unlink', ...synced]);
+    order.length = 0;
+    await client.delete('durable/new', NEVER);
+    expect(order).toEqual(['unlink', ...synced]);
+    order.length = 0;
+    await client.move?.('durable/file', 'file', NEVER);
+    expect(order).toEqual(['posixRename', ...synced, ...synced]);
+    for (const spy of spies) spy.mockRestore();
+  });
 
   it('that is aborted leaves no part of it', async () => {
     const client = await open(server.options);
