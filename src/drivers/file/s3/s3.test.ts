@@ -66,6 +66,7 @@ testFileDriver({
       'replaces only the content that has the etag': NO_CONDITIONS,
       'signs an address that writes one file': NO_AUTH,
       'ties what is put to a content type': NO_AUTH,
+      'lists a tree in order': 'fauxqs sorts keys as JavaScript does',
     },
   }),
 });
@@ -186,7 +187,7 @@ describe('what is large', () => {
     expect(await uploads()).toEqual([]);
   });
 
-  it('leaves no part behind when it is aborted, its source fails, or it is longer than its condition', async () => {
+  it.runIf(isCeph)('leaves no part behind when it is aborted, or its source fails', async () => {
     const client = await clientOf({ ...KEYS, part_mebibytes: 5 });
     const ending = new AbortController();
     const broken = async function* (fail: () => Promise<unknown>) {
@@ -223,7 +224,7 @@ describe('what is large', () => {
     await expect(client.stat('longer', NEVER)).rejects.toMatchObject({ code: 'not_found' });
   });
 
-  it('is copied in parts where S3 copies it in no other way', async () => {
+  it.runIf(isCeph)('is copied in parts where S3 copies it in no other way', async () => {
     const client = await clientOf();
     const bytes = pattern(12 * MIB);
     const described = { contentType: 'text/plain', metadata: { of: 'the source' } };

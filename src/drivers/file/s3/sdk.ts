@@ -39,6 +39,7 @@ export function baseConfig({ region }: Pick<S3Options, 'region'>, { http, https 
     defaultsMode: 'standard',
     useDualstackEndpoint: false,
     useFipsEndpoint: false,
+    disableClockSkewCorrection: false,
     authSchemePreference: [],
     userAgentAppId: 'connector-registry',
     logger: NO_LOG,
