@@ -176,6 +176,8 @@ describeLive('credentials', () => {
       for (let i = 0; i < 10; i += 1) yield Buffer.alloc(100_000, i);
     };
     expect(await client.write('readable', stream(), {}, NEVER)).toMatchObject({ size: 1_000_000 });
+    const wrong = openAt({ endpoint: front().url, ...secret, password: 'wrong-1f2e' });
+    expect(await failureOf(wrong, 'wrong-1f2e')).toMatchObject({ code: 'auth_failed' });
   });
 
   it('are a bearer token with every request', async () => {

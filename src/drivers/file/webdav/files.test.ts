@@ -186,12 +186,26 @@ describeLive('files on a WebDAV server', () => {
     }
   });
 
+  it('are unavailable where less of a part is sent than was announced', async () => {
+    const client = await openAt({ endpoint: front().url });
+    await client.write('announced', bytes('0123456789'), {}, NEVER);
+    front().intercept((request, response) => {
+      if (request.method !== 'GET') return false;
+      response
+        .writeHead(206, { 'content-range': 'bytes 3-5/10', etag: '"x"', 'content-type': 'a/b' })
+        .end('34');
+      return true;
+    });
+    const reading = client.readBytes('announced', { start: 3, end: 5 }, NEVER);
+    await expect(reading).rejects.toMatchObject({ code: 'unavailable' });
+  });
+
   it('are not mistaken for the page or the redirect that a server answers for a folder', async () => {
     const client = await openAt({ endpoint: front().url });
     await client.write('pages/folder/file', bytes('x'), {}, NEVER);
     const page = '<title>Index of /pages/folder</title>';
     const answers: readonly [number, Readonly<Record<string, string>>][] = [
-      [200, { 'content-type': 'text/html', etag: '"1"' }],
+      [200, { 'content-type': 'text/html', etag: '"1"', 'content-length': `${page.length}` }],
       [200, {}],
       [301, { location: `${front().url}/pages/folder/` }],
       [403, {}],
@@ -262,10 +276,10 @@ describeLive('files on a WebDAV server', () => {
   it('are not written by an answer that comes before the whole was sent', async () => {
     const client = await openAt({ endpoint: front().url });
     await client.write('early', bytes('old'), {}, NEVER);
-    for (const [status, code] of [
-      [201, 'backend_error'],
-      [507, 'backend_error'],
-      [413, 'payload_too_large'],
+    for (const [status, code, message] of [
+      [201, 'backend_error', /before it had the whole/],
+      [507, 'backend_error', /full/],
+      [413, 'payload_too_large', /413/],
     ] as const) {
       front().intercept((request, response) => {
         if (request.method !== 'PUT') return false;
@@ -280,7 +294,8 @@ describeLive('files on a WebDAV server', () => {
           resolve();
         }
       };
-      expect(await failureOf(client.write('early', endless(), {}, NEVER))).toMatchObject({ code });
+      const failure = await failureOf(client.write('early', endless(), {}, NEVER));
+      expect(failure).toMatchObject({ code, message: expect.stringMatching(message) });
       await ended;
     }
     front().intercept(() => false);

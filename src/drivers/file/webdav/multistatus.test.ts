@@ -38,7 +38,8 @@ describe('a multistatus', () => {
         </D:response>
         <D:response><D:href><![CDATA[/a&b<é]]></D:href>
           <D:propstat><D:prop><D:getetag>&#34;zz&#x79;&quot;</D:getetag><D:getcontentlength> 4525 </D:getcontentlength>
-          <D:resourcetype a="x>y"/></D:prop><D:status>HTTP/1.1 200 OK</D:status></D:propstat></D:response>
+          <D:resourcetype a="x>y"/></D:prop><D:status>HTTP/1.1 200 OK</D:status></D:propstat>
+          <D:propstat><D:prop><D:getcontentlength>1</D:getcontentlength></D:prop><D:status>HTTP/1.1 403 Forbidden</D:status></D:propstat></D:response>
         <D:response><D:href>/gone</D:href><D:status>HTTP/1.1 404 Not Found</D:status></D:response>
       </D:multistatus>\n`;
     const expected = [
