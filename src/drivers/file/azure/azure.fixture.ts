@@ -1,21 +1,15 @@
-import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
 import {
   BlobServiceClient,
   StorageSharedKeyCredential,
   type ContainerClient,
   type StoragePipelineOptions,
 } from '@azure/storage-blob';
-
-const READY_WITHIN_MS = 30_000;
-const POLL_EVERY_MS = 50;
+import { freePort, startChildServer } from '../../../testing/child-server.fixture.ts';
 
 /** A certificate and its private key, in PEM. */
 export type Certificate = { readonly cert: string; readonly key: string };
@@ -75,33 +69,9 @@ export async function startAzurite(certificate?: Certificate): Promise<AzureAcco
     ...[main, '--blobHost', host, '--blobPort', String(port), '--inMemoryPersistence', '--silent'],
     ...['--disableTelemetry', '--skipApiVersionCheck', ...(certificate === undefined ? [] : secure)],
   ];
-  const child = spawn(process.execPath, args, {
-    cwd: folder,
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { HOME: folder, AZURITE_ACCOUNTS: `${account}:${key}` },
-  });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr])
-    stream.setEncoding('utf8').on('data', (text: string) => (output += text));
-  const closed = once(child, 'close');
-  const kill = (): boolean => child.kill('SIGKILL');
-  process.once('exit', kill);
-  const close = async (): Promise<void> => {
-    process.off('exit', kill);
-    kill();
-    await closed;
-    await rm(folder, { recursive: true, force: true });
-  };
-  const deadline = performance.now() + READY_WITHIN_MS;
-  // Its own word: what answers at the port may be another server that took it.
-  while (!output.includes('successfully listen')) {
-    const ended = child.exitCode !== null || child.signalCode !== null;
-    if (ended || performance.now() > deadline) {
-      await close();
-      throw new Error(`azurite ${ended ? 'ended' : 'did not listen'}:\n${output}`);
-    }
-    await wait(POLL_EVERY_MS);
-  }
+  const env = { HOME: folder, AZURITE_ACCOUNTS: `${account}:${key}` };
+  const isReady = (output: string) => output.includes('successfully listen');
+  const { close } = await startChildServer({ command: process.execPath, args, env, folder, isReady });
   const endpoint = `http${certificate === undefined ? '' : 's'}://${host}:${port}/${account}`;
   // The client hands it on to its core, though its types do not say so.
   const options: StoragePipelineOptions & { readonly tlsOptions: { readonly ca?: string } } = {
@@ -116,14 +86,4 @@ export async function startAzurite(certificate?: Certificate): Promise<AzureAcco
       return containerClient;
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }

@@ -1,13 +1,13 @@
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
+import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { startFauxqs } from 'fauxqs';
+import { freePorts } from '../../../testing/child-server.fixture.ts';
 
 const SCRIPT = fileURLToPath(new URL('ceph-rgw.fixture.sh', import.meta.url));
 const COMMANDS = ['radosgw', 'radosgw-admin', 'ceph', 'ceph-mon', 'ceph-osd', 'curl', 'setpriv'];
@@ -82,14 +82,11 @@ async function startDouble(): Promise<S3Server> {
 
 async function startCeph(): Promise<S3Server> {
   for (let attempt = 1; ; attempt += 1) {
-    const folder = await mkdtemp(join(tmpdir(), 's3-ceph-'));
     try {
-      return await cephIn(folder);
+      return await cephIn(await mkdtemp(join(tmpdir(), 's3-ceph-')));
     } catch (error) {
-      const log = await readFile(join(folder, 'out.log'), 'utf8').catch(() => '');
-      await rm(folder, { recursive: true, force: true });
       // A free port may be somebody else's by the time it is bound.
-      if (attempt === TRIES) throw new Error(`Ceph did not start:\n${log.slice(-2000)}`, { cause: error });
+      if (attempt === TRIES) throw error;
     }
   }
 }
@@ -97,23 +94,21 @@ async function startCeph(): Promise<S3Server> {
 async function cephIn(folder: string): Promise<S3Server> {
   const ports = await freePorts(3);
   const script = spawn('bash', [SCRIPT, folder, ...ports.map(String)], {
-    // Its input is what keeps it alive: when this process ends, however it does, the pipe closes.
-    stdio: ['pipe', 'pipe', 'ignore'],
+    // Its input is what keeps it alive: when this process ends, however it does, the pipe closes. It removes the folder.
+    stdio: ['pipe', 'pipe', 'pipe'],
   });
-  const ended = once(script, 'exit');
+  const ended = once(script, 'close');
   const stop = async () => {
     script.stdin.end();
     await ended;
-    await rm(folder, { recursive: true, force: true });
   };
-  try {
-    const lines = createInterface({ input: script.stdout });
-    const isReady = await Promise.race([once(lines, 'line'), ended.then(() => undefined)]);
-    if (isReady === undefined) throw new Error('the script ended');
-  } catch (error) {
-    await stop();
-    throw error;
-  }
+  let said = '';
+  script.stderr.setEncoding('utf8').on('data', (text: string) => (said += text));
+  const isReady = await Promise.race([
+    once(createInterface({ input: script.stdout }), 'line'),
+    ended.then(() => undefined),
+  ]);
+  if (isReady === undefined) throw new Error(`Ceph did not start: ${said.slice(-2000)}`);
   const access = {
     endpoint: `http://127.0.0.1:${ports[2]}`,
     region: 'us-east-1',
@@ -165,20 +160,4 @@ export function clientOf({ endpoint, region, ...credentials }: Access): S3Client
 function cephVersion(): string {
   const { stdout } = spawnSync('radosgw', ['--version'], { encoding: 'utf8' });
   return `Ceph ${/ceph version (\S+)/.exec(stdout)?.[1] ?? 'of unknown version'} (radosgw)`;
-}
-
-/** Ports of loopback that nobody listened at just now. */
-async function freePorts(count: number): Promise<readonly number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map((server) => once(server, 'listening')));
-  // A TCP server's address is never a pipe's name.
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(
-    servers.map((server) => {
-      const closed = once(server, 'close');
-      server.close();
-      return closed;
-    }),
-  );
-  return ports;
 }
