@@ -50,13 +50,12 @@ export function addFileSync(files: Command, terminal: Terminal, settings: Settin
       'after',
       `
 What --by compares, once the sizes are equal:
-  time     copies a file that was changed at the source after the target was written. A local target keeps the
-           time of its source. Connectors keep the time of the write: so an older file of the same size that was
+  time     copies what was changed at the source after the target was written. A local target keeps the
+           time of its source. Connectors keep that of the write: an older file of the same size that was
            put in the place of a newer one is not noticed, and both clocks have to be right
   size     nothing else
-  etag     copies unless the etags are equal: for two connectors of one provider that makes them of the content
-  content  reads both sides and copies what differs: sure, and as slow as reading everything
-`,
+  etag     copies unless the etags are equal: for two connectors of a provider that makes them of the content
+  content  reads both sides and copies what differs: sure, and as slow as reading everything`,
     )
     .addHelpText(
       'after',

@@ -15,7 +15,7 @@ import { addFilePresign } from './file-presign.ts';
 export function addFileCommands(program: Command, terminal: Terminal, settings: Settings): void {
   const files = program
     .command('files')
-    .summary('list, get, put and remove files')
+    .summary('list, copy, sync, share and remove files')
     .description('Work with the files of a connector.');
   addFileListing(files, terminal, settings);
   addFileContents(files, terminal, settings);
