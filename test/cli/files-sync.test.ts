@@ -509,6 +509,6 @@ describe('wrong usage', () => {
 
   it('explains what it compares in its help', async () => {
     const { stdout } = await run('files sync --help');
-    expect(stdout).toMatch(/time +copies a file that was changed at the source after the target was written/);
+    expect(stdout).toMatch(/time +copies what was changed at the source after the target was written/);
   });
 });
