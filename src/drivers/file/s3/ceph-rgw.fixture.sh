@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # One Ceph monitor, one OSD that keeps everything in memory and one radosgw, on loopback and all below DIR. Says `ready`
-# once the gateway answers, and ends everything when its input closes, as it does when the process that started it dies.
+# once the gateway answers; when its input closes, as it does when the process that started it dies, it ends them all and
+# removes DIR. Where it fails, it says what the daemons did.
 # Needs Debian's radosgw, ceph-mon, ceph-osd and ceph-common.
 set -euo pipefail
 usage='usage: ceph-rgw.fixture.sh DIR MONITOR_V2_PORT MONITOR_V1_PORT GATEWAY_PORT'
@@ -9,9 +10,13 @@ conf=$dir/ceph.conf log=$dir/out.log
 daemons=()
 
 finish() {
+  local status=$?
   trap '' EXIT HUP INT TERM
   ((${#daemons[@]} == 0)) || kill -KILL "${daemons[@]}" 2>/dev/null || true
   wait 2>/dev/null
+  ((status == 0)) || tail -n 20 "$log" >&2 || true
+  rm -rf "$dir"
+  exit "$status"
 }
 trap finish EXIT
 trap 'exit 1' HUP INT TERM
@@ -38,6 +43,7 @@ public addr = 127.0.0.1
 cluster addr = 127.0.0.1
 ms bind ipv6 = false
 ms mon client mode = crc
+ms bind retry count = 0
 auth cluster required = none
 auth service required = none
 auth client required = none
@@ -83,7 +89,7 @@ ceph-authtool --create-keyring "$dir/keyring" --gen-key -n mon. --cap mon 'allow
 monmaptool --create --fsid "$fsid" --addv a "[v2:127.0.0.1:$mon_v2,v1:127.0.0.1:$mon_v1]" "$dir/monmap" >>"$log" 2>&1
 ceph-mon -c "$conf" --mkfs -i a --monmap "$dir/monmap" --keyring "$dir/keyring" >>"$log" 2>&1
 daemon ceph-mon -f -c "$conf" -i a
-timeout 30 ceph -c "$conf" osd new "$osd" >>"$log" 2>&1
+timeout 20 ceph -c "$conf" osd new "$osd" >>"$log" 2>&1
 ceph-osd -c "$conf" -i 0 --mkfs --osd-uuid "$osd" >>"$log" 2>&1
 daemon ceph-osd -f -c "$conf" -i 0
 # The first of these waits for the OSD by itself.

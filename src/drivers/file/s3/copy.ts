@@ -5,7 +5,7 @@ import { bareEtag, infoOf, statFile } from './read.ts';
 import { inParts } from './upload.ts';
 import type { Writing } from './writing.ts';
 
-// https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html (read 2026-11-27): beyond it, only parts are copied.
+// Beyond it only parts are copied, says the API's reference in the SDK (`CopyObjectCommand`, read 2026-11-27).
 const MAX_COPY_BYTES = 5 * 2 ** 30;
 const COPY_PART_BYTES = 2 ** 30;
 

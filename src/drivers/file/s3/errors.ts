@@ -18,7 +18,8 @@ export type FailureContext = {
   readonly now: () => number;
 };
 
-// https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html (read 2026-11-27). What is not here goes by status.
+// By S3's code where its status would mislead, or where a store gives it another one; the rest goes by status. That an
+// internal error is to be tried again: https://docs.aws.amazon.com/AmazonS3/latest/userguide/ErrorBestPractices.html (read 2026-11-27).
 const BY_CODE: Readonly<Record<string, ErrorCode>> = {
   InvalidAccessKeyId: 'auth_failed',
   SignatureDoesNotMatch: 'auth_failed',

@@ -12,11 +12,12 @@ export default defineFileDriver({
   options: s3Options,
   capabilities: {
     ranges: true,
-    // https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html (read 2026-11-27): of writers at
-    // once the first to finish succeeds and the others get 412 or 409.
+    // Checked while it writes, with 412 for whoever comes too late, and 409 where another operation is in its way:
+    // https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html and the API's reference in the SDK
+    // (`PutObjectCommand`, both read 2026-11-27). Of twenty at once exactly one wins on Ceph 16 (seen).
     createOnly: true,
     ifMatch: true,
-    // https://docs.aws.amazon.com/AmazonS3/latest/userguide/Welcome.html#ConsistencyModel (read 2026-11-27)
+    // No object is ever there in part: `PutObjectCommand`, as above.
     atomicReplace: true,
     copy: true,
     move: true,

@@ -18,8 +18,8 @@ const LAST = '\u{10ffff}';
 type Entry = { readonly key: string; readonly file?: FileInfo };
 
 /**
- * One page of the bucket, which is in order of the bytes of its keys by itself
- * (https://docs.aws.amazon.com/AmazonS3/latest/userguide/ListingKeysUsingAPIs.html, read 2026-11-27).
+ * One page of the bucket, which is in order of its keys by itself, says the API's reference in the SDK
+ * (`ListObjectsV2Command`, read 2026-11-27); by their bytes, as Ceph was seen to do.
  *
  * Goes on by `StartAfter` and not by S3's own token, which is a secret of the backend that nobody can check. Keys that
  * no path can name are left out.

@@ -110,7 +110,8 @@ async function sendAll<Piece>(
 
 /**
  * Parts that were on their way may arrive after the upload was aborted, and stay until it is aborted again
- * (https://docs.aws.amazon.com/AmazonS3/latest/API/API_AbortMultipartUpload.html, read 2026-11-27).
+ * (https://docs.aws.amazon.com/sdkfornet/v3/apidocs/items/S3/MS3AbortMultipartUploadAbortMultipartUploadRequest.html, read
+ * 2026-11-27).
  */
 async function discard(bucket: Bucket, path: string, id: string, signal: AbortSignal): Promise<void> {
   const { AbortMultipartUploadCommand, ListPartsCommand } = bucket.sdk;
