@@ -222,3 +222,16 @@ describe('files mv', () => {
     expect(await content('plain', 'stays')).toBe('here');
   });
 });
+
+it('keeps the files of two tenants apart, also for an administrator of both', async () => {
+  const admin = typing({ env: { CONNECTORS_DATA_DIR: at('data') } });
+  await admin('create one --type file --tenant a');
+  await admin('create two --type file --tenant b');
+  await admin('files put one - x', { stdin: 'of a' });
+  for (const command of ['files cp one:x two:x', 'files sync one: two:'])
+    expect(await admin(command)).toEqual({
+      code: 2,
+      stdout: '',
+      stderr: 'error: one is of the tenant a, and two of b; nothing was copied (invalid_argument)\n',
+    });
+});

@@ -4,6 +4,7 @@ import { type CommandSession, inSession } from '../command-session.ts';
 import { compared, COMPARISONS, type Comparison } from '../files/changes.ts';
 import { LocalFolder } from '../files/local-folder.ts';
 import { type Place, placeOf } from '../files/place.ts';
+import { checkOneTenant } from '../files/remote.ts';
 import { RemoteFolder } from '../files/remote-folder.ts';
 import type { Side } from '../files/side.ts';
 import { syncPlan } from '../files/sync-plan.ts';
@@ -115,6 +116,7 @@ function checkSides(from: Side, to: Side, { by }: SyncFlags): void {
   const remote = [from, to].filter((side) => side instanceof RemoteFolder);
   const [one, other] = remote;
   if (!one) refuse(`one of ${from.name} and ${to.name} has to be of a connector, as CONNECTOR:PATH is`);
+  if (one && other) checkOneTenant(one.connector, other.connector);
   if (one && other && one.connector.connector_id === other.connector.connector_id)
     if (isWithin(one.base, other.base) || isWithin(other.base, one.base))
       refuse(`${from.name} and ${to.name} lie in one another`);

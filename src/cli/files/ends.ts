@@ -7,6 +7,7 @@ import type { CommandSession } from '../command-session.ts';
 import { replaceWhole } from '../local-file.ts';
 import { openLocal } from './opened.ts';
 import { type Place, shownPlace } from './place.ts';
+import { checkOneTenant } from './remote.ts';
 import { RemoteFolder } from './remote-folder.ts';
 import type { Side } from './side.ts';
 
@@ -54,6 +55,7 @@ export async function checkCopy(from: Place, to: Place, command: string): Promis
     if (!found?.isFile())
       refuse(`${from.path} is not a file that can be read; a file of a connector is CONNECTOR:PATH`);
   }
+  if (from.kind === 'remote' && to.kind === 'remote') checkOneTenant(from.connector, to.connector);
   if (identity(from) === identity(to)) refuse(`${shownPlace(from)} cannot be copied onto itself`);
 }
 

@@ -40,6 +40,15 @@ export async function fileConnector(session: CommandSession, reference: string):
   );
 }
 
+/** @throws ConnectorError `invalid_argument` for connectors of two tenants: not even an administrator mixes their files. */
+export function checkOneTenant(one: ConnectorAnswer, other: ConnectorAnswer): void {
+  if (one.tenant_id === other.tenant_id) return;
+  throw new ConnectorError(
+    'invalid_argument',
+    `${one.name} is of the tenant ${one.tenant_id}, and ${other.name} of ${other.tenant_id}; nothing was copied`,
+  );
+}
+
 /** @throws ConnectorError `invalid_argument` where a command needs one file and was given none. */
 export function namedFile({ connector, path }: Remote): string {
   if (path !== '' && !path.endsWith('/')) return path;
