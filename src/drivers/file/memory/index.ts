@@ -1,0 +1,24 @@
+import { defineFileDriver, PRESIGNED_BY_SERVER } from '../../../driver.ts';
+import { openMemory } from './client.ts';
+import { memoryOptions } from './options.ts';
+
+export default defineFileDriver({
+  kind: 'file',
+  id: 'memory',
+  title: 'Memory of this process',
+  options: memoryOptions,
+  capabilities: {
+    ranges: true,
+    createOnly: true,
+    ifMatch: true,
+    atomicReplace: true,
+    copy: true,
+    move: true,
+    ...PRESIGNED_BY_SERVER,
+    contentType: true,
+    metadata: true,
+    // The most that `max_mb` allows.
+    limits: { pathBytes: 1024, fileBytes: 4096 * 1024 * 1024 },
+  },
+  open: openMemory,
+});
