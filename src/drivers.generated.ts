@@ -6,6 +6,7 @@ export const drivers: DriverLoaders = {
   'file/azure': () => import('./drivers/file/azure/index.ts'),
   'file/gcs': () => import('./drivers/file/gcs/index.ts'),
   'file/local': () => import('./drivers/file/local/index.ts'),
+  'file/memory': () => import('./drivers/file/memory/index.ts'),
   'file/s3': () => import('./drivers/file/s3/index.ts'),
   'file/sftp': () => import('./drivers/file/sftp/index.ts'),
   'file/webdav': () => import('./drivers/file/webdav/index.ts'),
