@@ -138,9 +138,9 @@ export type WebdavAccess = {
   readonly password: string;
 };
 
-/** `webdav`. */
-export function bareWebdav({ endpoint, ...login }: WebdavAccess): BareFiles {
-  const client = createClient(endpoint, login);
+/** `webdav`, to a server that asks nobody who he is. */
+export function bareWebdav(endpoint: string): BareFiles {
+  const client = createClient(endpoint);
   return {
     write: (name, content) => client.putFileContents(`/${name}`, content),
     read: async (name) => (await client.getFileContents(`/${name}`)) as Buffer,

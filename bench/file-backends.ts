@@ -9,7 +9,7 @@ import { ConnectorRegistry, type FileConnector } from '../src/index.ts';
 import { startAzurite } from '../src/drivers/file/azure/azure.fixture.ts';
 import { startS3 } from '../src/drivers/file/s3/s3.fixture.ts';
 import { hasSshd, startSshd } from '../src/drivers/file/sftp/sshd.fixture.ts';
-import { rcloneVersion, startWebdav, USER } from '../src/drivers/file/webdav/webdav.fixture.ts';
+import { rcloneVersion, startWebdav } from '../src/drivers/file/webdav/webdav.fixture.ts';
 import { bareAzure, type BareFiles, bareS3, bareSftp, bareWebdav, opendal } from './bare-file-clients.ts';
 import { grownMb, median, pairs, ratioRow, row } from './pairs.ts';
 import { report, type Row } from './report.ts';
@@ -173,13 +173,13 @@ async function openSftp(): Promise<Backend | undefined> {
 async function openWebdav(): Promise<Backend | undefined> {
   if (rcloneVersion() === undefined)
     return void console.error('webdav is left out: this machine has no rclone');
-  const server = await startWebdav();
+  // Without a password: the client sends one that is not ASCII in another form than the server reads.
+  const server = await startWebdav({ isOpen: true });
   const { url: endpoint } = server;
-  const { username, password } = USER;
   return {
     provider: 'webdav',
-    files: await connector('webdav', endpoint, { username }, { password }),
-    bare: bareWebdav({ endpoint, ...USER }),
+    files: await connector('webdav', endpoint, {}, {}),
+    bare: bareWebdav(endpoint),
     close: () => server.close(),
   };
 }
