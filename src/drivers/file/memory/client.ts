@@ -14,7 +14,7 @@ import {
   type OpenedFile,
   type WriteResult,
 } from '../../../driver.ts';
-import type { Contents, StoredFile } from './contents.ts';
+import { Contents, type StoredFile } from './contents.ts';
 import { hold, type Held } from './kept.ts';
 import { fileInfo, listPage } from './list.ts';
 import type { MemoryOptions } from './options.ts';
@@ -35,7 +35,7 @@ export async function openMemory({ max_mb }: MemoryOptions, context: Context): P
 
 class MemoryFiles implements FileClient {
   readonly #held: Held;
-  readonly #contents: Contents;
+  #contents: Contents;
   readonly #maxBytes: number;
   readonly #clock: Clock;
 
@@ -127,6 +127,8 @@ class MemoryFiles implements FileClient {
 
   async close(): Promise<void> {
     this.#held.letGo();
+    // Whoever still knows this client must not keep the files of a connector that was removed.
+    this.#contents = new Contents(0);
   }
 
   #require(path: string): StoredFile {

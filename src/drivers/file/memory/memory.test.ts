@@ -92,8 +92,13 @@ describe('files in memory', () => {
     expect(process.memoryUsage().arrayBuffers - before).toBeGreaterThan(40 * MIB);
     await rm(join(root, 'freed'), { recursive: true });
     await opened('after');
-    collect();
-    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(10 * MIB);
+    // What was freed is counted a few turns later.
+    const grown = () => process.memoryUsage().arrayBuffers - before;
+    for (let turn = 0; turn < 50 && grown() > 10 * MIB; turn += 1) {
+      await new Promise(setImmediate);
+      collect();
+    }
+    expect(grown()).toBeLessThan(10 * MIB);
   });
 
   it('take no more than they may, also while they are written', async () => {
