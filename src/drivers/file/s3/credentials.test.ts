@@ -140,13 +140,15 @@ describe('the environment of the host', () => {
 });
 
 describe('a role', () => {
-  const assumed = `<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>
+  const assumed = (
+    expires = '2100-01-01T00:00:00Z',
+  ) => `<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>
     <AccessKeyId>ROLEKEY</AccessKeyId><SecretAccessKey>worthless</SecretAccessKey><SessionToken>a-token</SessionToken>
-    <Expiration>2100-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`;
+    <Expiration>${expires}</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`;
 
   it('is assumed once by the keys, with its external id, and the bucket sees it alone', async () => {
     const canary = await canaryEnvironment();
-    const sts = await serverOf((_asked, response) => void response.end(assumed));
+    const sts = await serverOf((_asked, response) => void response.end(assumed()));
     const server = await serverOf(bucket);
     const client = await clientTo(server.url, { ...ROLE, sts_endpoint: sts.url }, { trusted: false });
     closing.push(() => client.close());
@@ -186,6 +188,24 @@ describe('a role', () => {
       expect(server.asked).toEqual([]);
       expect(sts.asked).toHaveLength(1);
     }
+  });
+
+  it('is assumed again before its credentials end, for which no call waits longer than its signal', async () => {
+    let isSilent = false;
+    const soon = new Date(Date.now() + 60_000).toISOString();
+    const sts = await serverOf((_asked, response) => void (isSilent || response.end(assumed(soon))));
+    const server = await serverOf(bucket);
+    const client = await clientTo(server.url, { ...ROLE, sts_endpoint: sts.url });
+    closing.push(() => client.close());
+    await client.stat('a', NEVER);
+    const asked = sts.asked.length;
+    expect(asked).toBeGreaterThan(1);
+    isSilent = true;
+    const ending = new AbortController();
+    const outcome = client.stat('a', ending.signal).catch((error: unknown) => error);
+    await sts.request(() => sts.asked.length > asked);
+    ending.abort();
+    expect(await outcome).toMatchObject({ code: 'cancelled' });
   });
 
   it('is waited for no longer than the signal, and asked for only where the network allows', async () => {

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { FileClient } from '../../../driver.ts';
@@ -156,7 +157,7 @@ describe('an answer of S3', () => {
   });
 
   it('to a range that is the whole is backend_error', async () => {
-    const { client } = await opened(says(200, '0123456789', FACTS));
+    const { client } = await opened(says(200, '0123456789', { ...FACTS, 'content-length': '10' }));
     await expect(client.readBytes('a', { start: 2, end: 3 }, NEVER)).rejects.toMatchObject({
       code: 'backend_error',
     });
@@ -239,6 +240,23 @@ describe('a connection', () => {
       expect(stages).toEqual(['address', 'connect', 'credentials']);
       await server.idle();
     }
+  });
+
+  it('goes with a body that is ended or aborted before it was read to its end', async () => {
+    const gone: Promise<unknown>[] = [];
+    const { client } = await opened((_asked, response) => {
+      gone.push(once(response, 'close'));
+      response.writeHead(200, { ...FACTS, 'content-length': 1000 }).write('some');
+    });
+    const ending = new AbortController();
+    const unread = await client.readStream('a', undefined, NEVER);
+    await unread.body[Symbol.asyncIterator]().return?.();
+    const begun = await client.readStream('a', undefined, NEVER);
+    for await (const chunk of begun.body) if (chunk.length > 0) break;
+    await client.readStream('a', undefined, ending.signal);
+    ending.abort();
+    await Promise.all(gone);
+    expect(gone).toHaveLength(3);
   });
 
   it('is not left open by a client that is closed', async () => {
@@ -415,24 +433,31 @@ describe('an upload in parts', () => {
     await server.idle();
   });
 
-  it('has no more parts at once than four', async () => {
-    let now = 0;
-    let most = 0;
+  it('has no more parts at once than four, and reads no further meanwhile', async () => {
+    const held: (() => void)[] = [];
+    let pulled = 0;
+    let pulledAtFour = 0;
+    let arrived = 0;
     const { client } = await opened(
       (asked, response) =>
         multipart(asked, response, (what) => {
           if (!what.startsWith('part')) return false;
-          most = Math.max(most, ++now);
-          setImmediate(() => {
-            now -= 1;
-            response.writeHead(200, { etag: '"p"' }).end();
-          });
+          held.push(() => void response.writeHead(200, { etag: '"p"' }).end());
+          if (++arrived === 4) pulledAtFour = pulled;
+          if (arrived >= 4) for (const release of held.splice(0)) release();
           return true;
         }),
       { part_mebibytes: 5 },
     );
-    const written = await client.write('a', source(12), {}, NEVER);
+    const counted = async function* () {
+      for await (const chunk of source(12)) {
+        pulled += 1;
+        yield chunk;
+      }
+    };
+    const written = await client.write('a', counted(), {}, NEVER);
     expect(written).toEqual({ path: 'a', size: 12 * PART, etag: 'whole-1' });
-    expect(most).toBeLessThanOrEqual(4);
+    // The fifth is what says that there is more to come after the fourth.
+    expect(pulledAtFour).toBe(5);
   });
 });
