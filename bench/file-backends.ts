@@ -174,7 +174,7 @@ async function openWebdav(): Promise<Backend | undefined> {
   if (rcloneVersion() === undefined)
     return void console.error('webdav is left out: this machine has no rclone');
   // Without a password: the client sends one that is not ASCII in another form than the server reads.
-  const server = await startWebdav({ isOpen: true });
+  const server = await startWebdav({ isOpen: true, keepsFolders: '1h' });
   const { url: endpoint } = server;
   return {
     provider: 'webdav',

@@ -1,13 +1,8 @@
-import { spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { spawnSync } from 'node:child_process';
+import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as wait } from 'node:timers/promises';
-
-const READY_WITHIN_MS = 20_000;
-const POLL_EVERY_MS = 20;
+import { freePort, startChildServer } from '../../../testing/child-server.fixture.ts';
 
 export const USER = { username: 'ann', password: 'worthless-pässword-4c1d' } as const;
 
@@ -32,7 +27,7 @@ export function rcloneVersion(): string | undefined {
  * Starts `rclone serve webdav` on a loopback port and a temporary folder of its own. It keeps nothing in memory: what is
  * on the disk is what it tells, and what it has acknowledged is there.
  *
- * @throws Error with the server's own output, when it ends or does not listen within 20 seconds.
+ * @throws Error with the server's own output, when it ends or does not listen within 30 seconds.
  */
 export async function startWebdav({
   certificate,
@@ -62,30 +57,9 @@ export async function startWebdav({
     await writeFile(join(home, 'key.pem'), certificate.key);
     args.push('--cert', join(home, 'cert.pem'), '--key', join(home, 'key.pem'));
   }
-  const child = spawn('rclone', args, {
-    stdio: ['ignore', 'ignore', 'pipe'],
-    env: { ...environment(), HOME: home, RCLONE_CONFIG: join(home, 'empty.conf') },
-  });
-  let output = '';
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (output += text));
-  const closed = once(child, 'close');
-  const kill = (): boolean => child.kill('SIGKILL');
-  process.once('exit', kill);
-  const close = async (): Promise<void> => {
-    process.off('exit', kill);
-    kill();
-    await closed;
-    await rm(home, { recursive: true, force: true });
-  };
-  const deadline = performance.now() + READY_WITHIN_MS;
-  while (!output.includes('Server started on')) {
-    const ended = child.exitCode !== null || child.signalCode !== null;
-    if (ended || performance.now() > deadline) {
-      await close();
-      throw new Error(`rclone ${ended ? 'ended' : 'did not listen'}:\n${output}`);
-    }
-    await wait(POLL_EVERY_MS);
-  }
+  const env = { ...environment(), HOME: home, RCLONE_CONFIG: join(home, 'empty.conf') };
+  const isReady = (output: string) => output.includes('Server started on');
+  const { close } = await startChildServer({ command: 'rclone', args, env, folder: home, isReady });
   const scheme = certificate === undefined ? 'http' : 'https';
   return { url: `${scheme}://127.0.0.1:${port}/dav/%C3%BCnder%20here`, port, folder, close };
 }
@@ -93,14 +67,4 @@ export async function startWebdav({
 function environment(): NodeJS.ProcessEnv {
   const { PATH } = process.env;
   return { ...(PATH !== undefined && { PATH }) };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }
