@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { ConnectorError } from '../../../driver.ts';
 
 /** The body of an answer, a stream of Node's. */
-export type Source = Pick<Readable, 'destroy' | typeof Symbol.asyncIterator>;
+export type Source = Pick<Readable, 'destroy' | 'on' | typeof Symbol.asyncIterator>;
 
 export type FileBodyOptions = {
   readonly source: Source;
@@ -70,6 +70,23 @@ export class FileBody implements AsyncIterableIterator<Uint8Array> {
     // Whatever is left is not worth reading for the sake of the connection, which goes with it.
     this.#source.destroy();
   };
+}
+
+/** All of a body as one. By events, because iterating takes a tenth of the time of a small file. */
+export function collected(source: Source, lengthBytes: number): Promise<Uint8Array> {
+  const bytes = new Uint8Array(lengthBytes);
+  let filled = 0;
+  return new Promise((resolve, reject) => {
+    source.on('data', (chunk: Uint8Array) => {
+      if (filled + chunk.byteLength > lengthBytes) return reject(cutOff());
+      bytes.set(chunk, filled);
+      filled += chunk.byteLength;
+    });
+    source.on('end', () => (filled === lengthBytes ? resolve(bytes) : reject(cutOff())));
+    source.on('error', reject);
+    // What came before is what counts; after neither, nothing will come.
+    source.on('close', () => reject(cutOff()));
+  });
 }
 
 function cutOff(): ConnectorError {

@@ -129,7 +129,7 @@ function entriesOf(answer: ListObjectsV2CommandOutput): readonly Entry[] {
 /** S3 writes a blank as `+`, others as `%20`; a `+` is `%2B` to both. */
 function decoded(text: string): string {
   try {
-    return decodeURIComponent(text.replaceAll('+', '%20'));
+    return decodeURIComponent(text.includes('+') ? text.replaceAll('+', '%20') : text);
   } catch {
     throw notS3();
   }

@@ -7,8 +7,8 @@ import {
   type FileInfo,
   type OpenedFile,
 } from '../../../driver.ts';
-import { FileBody, type Source } from './body.ts';
-import type { Bucket } from './bucket.ts';
+import { collected, FileBody, type Source } from './body.ts';
+import { until, type Bucket } from './bucket.ts';
 import { notS3 } from './errors.ts';
 
 /** What `readBytes` takes into memory at most. */
@@ -40,19 +40,10 @@ export async function readStream(
   path: string,
   range: ByteRange | undefined,
   signal: AbortSignal,
-): Promise<OpenedFile & { readonly body: FileBody; readonly lengthBytes: number }> {
-  const answer = await bucket.get(path, headerOf(range), signal);
-  const source = answer.Body as Source | undefined; // in Node always a stream of Node's
-  try {
-    const { ContentLength: lengthBytes } = answer;
-    if (source === undefined || lengthBytes === undefined) throw notS3();
-    const info = infoOf(path, answer, sizeOf(answer, range));
-    const failed = (error: unknown) => bucket.failure(error, signal);
-    return { info, lengthBytes, body: new FileBody({ source, lengthBytes, signal, failed }) };
-  } catch (error) {
-    source?.destroy();
-    throw error;
-  }
+): Promise<OpenedFile> {
+  const { info, source, lengthBytes } = await open(bucket, path, range, signal);
+  const failed = (error: unknown) => bucket.failure(error, signal);
+  return { info, body: new FileBody({ source, lengthBytes, signal, failed }) };
 }
 
 /** The whole file, or the range, in memory. */
@@ -62,21 +53,35 @@ export async function readBytes(
   range: ByteRange | undefined,
   signal: AbortSignal,
 ): Promise<Uint8Array> {
-  const { body, lengthBytes } = await readStream(bucket, path, range, signal);
+  const { source, lengthBytes } = await open(bucket, path, range, signal);
   try {
     if (lengthBytes > MAX_BYTES_AT_ONCE)
       throw new ConnectorError('payload_too_large', 'the file is too large to be read at once; stream it', {
         details: { maxBytes: MAX_BYTES_AT_ONCE },
       });
-    const bytes = new Uint8Array(lengthBytes);
-    let filled = 0;
-    for await (const chunk of body) {
-      bytes.set(chunk, filled);
-      filled += chunk.byteLength;
-    }
-    return bytes;
-  } finally {
-    await body.return();
+    return await until(signal, () => collected(source, lengthBytes));
+  } catch (error) {
+    source.destroy();
+    throw bucket.failure(error, signal);
+  }
+}
+
+/** An answer whose body nobody has begun to read; whoever gets it ends it. */
+async function open(
+  bucket: Bucket,
+  path: string,
+  range: ByteRange | undefined,
+  signal: AbortSignal,
+): Promise<{ readonly info: FileInfo; readonly source: Source; readonly lengthBytes: number }> {
+  const answer = await bucket.get(path, headerOf(range), signal);
+  const source = answer.Body as Source | undefined; // in Node always a stream of Node's
+  try {
+    const { ContentLength: lengthBytes } = answer;
+    if (source === undefined || lengthBytes === undefined) throw notS3();
+    return { info: infoOf(path, answer, sizeOf(answer, range)), source, lengthBytes };
+  } catch (error) {
+    source?.destroy();
+    throw error;
   }
 }
 
@@ -105,7 +110,7 @@ export function infoOf(
 
 /** An etag as we tell it, without the quotes of the header. */
 export function bareEtag(etag: string): string {
-  return etag.replace(/^"(.*)"$/, '$1');
+  return etag.startsWith('"') && etag.endsWith('"') ? etag.slice(1, -1) : etag;
 }
 
 function headerOf(range: ByteRange | undefined): string | undefined {
