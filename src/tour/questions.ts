@@ -5,7 +5,7 @@ import { meaningfulWords } from './words.ts';
 /** What the walk asks the project's own documentation. */
 export const DOCS_QUESTIONS: readonly string[] = [
   'In which order do the policies wrap a call?',
-  'What happens to a file that is being written when the process is killed?',
+  'Is the old file still there when the process is killed while a new one is being written?',
   'What happens when a second process opens the same data directory?',
 ];
 
