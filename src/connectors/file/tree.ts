@@ -82,7 +82,11 @@ export function cursorAfter(path: string): string {
   return Buffer.from(path).toString('base64url');
 }
 
-/** @throws ConnectorError `invalid_argument` for what {@link cursorAfter} did not make. */
+/**
+ * The path that {@link cursorAfter} put into a cursor.
+ *
+ * @throws ConnectorError `invalid_argument` for what it did not make.
+ */
 export function pathInCursor(cursor: string): string {
   const path = Buffer.from(cursor, 'base64url').toString();
   if (path === '' || cursorAfter(path) !== cursor)

@@ -111,6 +111,7 @@ export type ListPage = {
 
 /** A record of a listing; without `values` where they were not asked for. */
 export type ListedVector = Omit<StoredVector, 'values'> & Partial<Pick<StoredVector, 'values'>>;
+/** One page of a listing, in order of ids. */
 export type VectorPage = {
   readonly records: readonly ListedVector[];
   /** Absent after the last page. */
