@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { ConnectorError } from '../../../driver.ts';
 
 /** The body of an answer, a stream of Node's. */
-export type Source = Pick<Readable, 'destroy' | 'on' | typeof Symbol.asyncIterator>;
+export type Source = Pick<Readable, 'destroy' | 'on' | 'read'>;
 
 export type FileBodyOptions = {
   readonly source: Source;
@@ -14,22 +14,33 @@ export type FileBodyOptions = {
 
 /**
  * The body of an answer as chunks. An object and not a generator: one that was never started would keep its connection
- * when it is ended.
+ * when it is ended. Not by the stream's own iterator either, whose second promise for each chunk is measurable.
  */
 export class FileBody implements AsyncIterableIterator<Uint8Array> {
   readonly #source: Source;
-  readonly #chunks: AsyncIterator<unknown>;
   readonly #signal: AbortSignal;
   readonly #failed: (error: unknown) => ConnectorError;
   #leftBytes: number;
+  /** Nothing more will come. */
+  #isOver = false;
+  #error: unknown;
   #isEnded = false;
+  #wake = (): void => {};
 
   constructor({ source, lengthBytes, signal, failed }: FileBodyOptions) {
     this.#source = source;
-    this.#chunks = source[Symbol.asyncIterator]();
     this.#leftBytes = lengthBytes;
     this.#signal = signal;
     this.#failed = failed;
+    const over = (error?: unknown) => {
+      this.#isOver = true;
+      this.#error ??= error;
+      this.#wake();
+    };
+    source.on('readable', () => this.#wake());
+    source.on('end', () => over());
+    source.on('error', over);
+    source.on('close', () => over());
     signal.addEventListener('abort', this.#end, { once: true });
     if (signal.aborted) this.#end();
   }
@@ -39,22 +50,19 @@ export class FileBody implements AsyncIterableIterator<Uint8Array> {
   }
 
   async next(): Promise<IteratorResult<Uint8Array, undefined>> {
-    if (this.#signal.aborted) throw this.#failed(this.#signal.reason);
-    if (this.#isEnded) return { done: true, value: undefined };
-    try {
-      const step = await this.#chunks.next();
-      if (step.done === true) {
-        this.#end();
-        if (this.#leftBytes > 0) throw cutOff();
-        return { done: true, value: undefined };
+    for (;;) {
+      if (this.#signal.aborted) throw this.#failed(this.#signal.reason);
+      if (this.#isEnded) return { done: true, value: undefined };
+      const chunk: unknown = this.#source.read();
+      if (chunk instanceof Uint8Array) {
+        this.#leftBytes -= chunk.byteLength;
+        if (this.#leftBytes < 0) throw this.#broken(cutOff());
+        return { done: false, value: chunk };
       }
-      if (!(step.value instanceof Uint8Array)) throw cutOff();
-      this.#leftBytes -= step.value.byteLength;
-      if (this.#leftBytes < 0) throw cutOff();
-      return { done: false, value: step.value };
-    } catch (error) {
-      this.#end();
-      throw this.#failed(error);
+      if (this.#error !== undefined) throw this.#broken(this.#error);
+      if (this.#isOver && this.#leftBytes > 0) throw this.#broken(cutOff());
+      if (this.#isOver) this.#end();
+      else await new Promise<void>((resolve) => (this.#wake = resolve));
     }
   }
 
@@ -63,12 +71,18 @@ export class FileBody implements AsyncIterableIterator<Uint8Array> {
     return { done: true, value: undefined };
   }
 
+  #broken(error: unknown): ConnectorError {
+    this.#end();
+    return this.#failed(error);
+  }
+
   readonly #end = (): void => {
     if (this.#isEnded) return;
     this.#isEnded = true;
     this.#signal.removeEventListener('abort', this.#end);
     // Whatever is left is not worth reading for the sake of the connection, which goes with it.
     this.#source.destroy();
+    this.#wake();
   };
 }
 
