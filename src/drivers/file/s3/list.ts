@@ -86,8 +86,9 @@ async function pageOf(
     signal,
   );
   if (typeof answer.IsTruncated !== 'boolean') throw notS3();
+  const entries = entriesOf(answer);
   return {
-    entries: entriesOf(answer).filter(({ key }) => after === undefined || byteOrder(key, after) > 0),
+    entries: after === undefined ? entries : entries.filter(({ key }) => byteOrder(key, after) > 0),
     isTruncated: answer.IsTruncated,
     token: answer.IsTruncated ? answer.NextContinuationToken : undefined,
   };
@@ -123,6 +124,8 @@ function entriesOf(answer: ListObjectsV2CommandOutput): readonly Entry[] {
     };
   });
   const folders = (answer.CommonPrefixes ?? []).map(({ Prefix }): Entry => ({ key: keyOf(Prefix) }));
+  // Each of the two is in order by itself.
+  if (folders.length === 0) return files;
   return [...files, ...folders].sort((a, b) => byteOrder(a.key, b.key));
 }
 
