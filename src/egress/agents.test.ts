@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import http from 'node:http';
 import https from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { networkFailure } from '../contract/backend-error.ts';
 import type { Agents, FetcherOptions } from '../contract/network.ts';
@@ -76,6 +77,20 @@ describe('agents', () => {
     const made = agents();
     for (let i = 0; i < 3; i++) expect(await get(server.url, made)).toBe(204);
     expect(server.connections()).toBe(1);
+  });
+
+  it('end an idle connection before its server does', async () => {
+    const server = http.createServer((_request, response) => response.end('{}'));
+    server.keepAliveTimeout = 2_000; // announced as such
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    closing.push(() => void server.close());
+    const connected = once(server, 'connection') as Promise<[Socket]>;
+    const { port } = server.address() as AddressInfo; // a TCP server's address is never a pipe's name
+    expect(await get(`http://127.0.0.1:${port}/`, agents())).toBe(200);
+    const [socket] = await connected;
+    // The end that comes from the other side; one that the server itself begins has no such event.
+    await once(socket, 'end');
   });
 
   it('say that nobody listens, and that a certificate is not trusted', async () => {

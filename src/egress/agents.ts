@@ -5,9 +5,19 @@ import { connect as tlsConnect, type ConnectionOptions } from 'node:tls';
 import type { Agents, FetcherOptions } from '../contract/network.ts';
 import { CONNECTIONS, guardedConnect, tooSlow, type Dialing } from './dialer.ts';
 
+/**
+ * How long a connection is kept that no request uses. Node takes the server's own `Keep-Alive: timeout` where that is
+ * shorter, less a second, and only if there is a limit at all: without one, a request can meet a connection that its
+ * server is just closing, and a stream that is being sent cannot be sent again.
+ */
+const IDLE_MS = 60_000;
+
 /** Agents whose every connection is made to an address that passed the policy. */
 export function agents(dialing: Dialing, { ca, connections = CONNECTIONS }: FetcherOptions = {}): Agents {
-  const options: AgentOptions = { keepAlive: true, maxSockets: connections, scheduling: 'lifo' };
+  const options: AgentOptions = {
+    ...{ keepAlive: true, maxSockets: connections, scheduling: 'lifo' },
+    timeout: IDLE_MS,
+  };
   const open = new Set<Socket>();
   const dial = (to: { readonly host: string; readonly port: number }): Socket => {
     const socket = guardedConnect(to, dialing.policy, dialing.resolve).setNoDelay(true);
