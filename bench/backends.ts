@@ -23,7 +23,7 @@ import { clustered, DIMENSION } from './vector-data.ts';
 const QUICK = process.argv.includes('--quick');
 const RECORDS = QUICK ? 1_000 : 10_000;
 const QUERIES = QUICK ? 20 : 200;
-const RUNS = QUICK ? 1 : 5;
+const RUNS = QUICK ? 1 : 3;
 const BATCH = 1_000;
 
 type Engine = {
