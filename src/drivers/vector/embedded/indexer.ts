@@ -18,6 +18,13 @@ const LEAST_STEP_VALUES = 100_000;
 const LEAST_STEP_PART = 1 / 100;
 /** Rows after which the index is made durable, and serves what it holds. */
 const CHECKPOINT_ROWS = 20_000;
+/**
+ * How long nobody has written before a build begins. Beside an import it would take memory and a processor for rows of
+ * which it can do a hundredth: 1,000,000 × 64 then grew a process by 290 MB instead of 140, and took a quarter longer.
+ */
+const QUIET_MS = 250;
+/** Writes that never pause hold it up no longer. */
+const MOST_WAIT_MS = 30_000;
 const PREFIX = 'index-';
 
 export type IndexerHost = {
@@ -48,6 +55,8 @@ export class Indexer {
   #stop = false;
   #dropped = false;
   #problem: string | undefined;
+  #lastAskedMs = 0;
+  #wake = (): void => {};
 
   constructor(host: IndexerHost) {
     this.#host = host;
@@ -90,8 +99,9 @@ export class Indexer {
     }
   }
 
-  /** Starts bringing the index up to date, unless that is under way or impossible. */
+  /** Starts bringing the index up to date once writes have paused, unless that is under way or impossible. */
   update(): void {
+    this.#lastAskedMs = performance.now();
     if (this.#work || this.#stop || this.#problem !== undefined) return;
     this.#work = this.#merge()
       .catch((error: unknown) => this.#failed(error))
@@ -107,13 +117,16 @@ export class Indexer {
     const serving = this.#serving;
     this.#serving = undefined;
     this.#host.database.setFact('index', '');
-    if (this.#work) this.#dropped = true;
-    else if (serving) this.#discard(serving.index, serving.name);
+    if (this.#work) {
+      this.#dropped = true;
+      this.#wake();
+    } else if (serving) this.#discard(serving.index, serving.name);
   }
 
   /** Ends the work under way at its next step, and keeps what it has built. */
   async close(): Promise<void> {
     this.#stop = true;
+    this.#wake();
     await this.#work;
     this.#serving?.index.close();
     this.#serving = undefined;
@@ -124,8 +137,24 @@ export class Indexer {
     return { zvec: await gate.runAsync(loadZvec), gate };
   }
 
+  async #quiet(): Promise<void> {
+    const endMs = performance.now() + MOST_WAIT_MS;
+    for (;;) {
+      const nowMs = performance.now();
+      const leftMs = Math.min(this.#lastAskedMs + QUIET_MS, endMs) - nowMs;
+      if (leftMs <= 0 || this.#stop || this.#dropped) return;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const timer = setTimeout(resolve, leftMs);
+      this.#wake = resolve;
+      await promise;
+      clearTimeout(timer);
+    }
+  }
+
   async #merge(): Promise<void> {
     const { database, folder, shape } = this.#host;
+    await this.#quiet();
+    if (this.#stop) return;
     const engine = await this.#engine();
     const target = database.summary().change;
     const name = this.#serving?.name ?? `${PREFIX}${randomUUID()}`;
