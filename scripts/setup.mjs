@@ -65,7 +65,7 @@ function matchesLockFile() {
 
 async function install() {
   const since = performance.now();
-  say('installing the packages that package-lock.json names, about 300 (the first time only)');
+  say('installing the packages that package-lock.json names, about 900 (the first time only)');
   // Their install scripts stay off. The two that are needed, which put an executable in place, run below: npm versions
   // differ in whether they would run them. Warnings stay off because each package that wants the newer Node, which is
   // being installed here, would print four lines.
