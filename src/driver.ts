@@ -45,10 +45,12 @@ export { nearer } from './connectors/vector/score.ts';
 export * from './connectors/file/driver.ts';
 export { fromHeaderValue, headerValue } from './connectors/file/metadata.ts';
 export { byteOrder } from './connectors/file/order.ts';
+export { spanOf } from './connectors/file/range.ts';
 export {
   cursorAfter,
   inKeyOrder,
   joinedPath,
+  nameOf,
   pathInCursor,
   treePage,
   type EntryKey,

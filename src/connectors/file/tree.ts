@@ -77,6 +77,11 @@ export function joinedPath(folder: string, name: string): string {
   return folder === '' || name === '' ? folder + name : `${folder}/${name}`;
 }
 
+/** The last segment of a path. */
+export function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
+}
+
 /** A cursor that says after which path the next page begins. */
 export function cursorAfter(path: string): string {
   return Buffer.from(path).toString('base64url');

@@ -1,4 +1,5 @@
 import {
+  nameOf,
   cursorAfter,
   joinedPath,
   pathInCursor,
@@ -85,7 +86,7 @@ function fileOf({ name, properties }: Item): FileInfo {
   const { lastModified, etag, contentLength: size, contentType } = properties;
   if (lastModified === undefined || size === undefined) throw notAzure();
   return {
-    name: name.slice(name.lastIndexOf('/') + 1),
+    name: nameOf(name),
     path: name,
     size,
     lastModified,
@@ -96,6 +97,6 @@ function fileOf({ name, properties }: Item): FileInfo {
 }
 
 function folderOf(path: string): FileInfo {
-  const name = path.slice(path.lastIndexOf('/') + 1);
+  const name = nameOf(path);
   return { name, path, size: 0, lastModified: NO_DATE, isDirectory: true };
 }

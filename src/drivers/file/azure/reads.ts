@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import {
+  nameOf,
   ConnectorError,
   fromHeaderValue,
   type ByteRange,
@@ -103,7 +104,7 @@ export function infoOf(path: string, size: number, facts: Facts): FileInfo {
   const { lastModified, etag, contentType, metadata = {} } = facts;
   if (lastModified === undefined || etag === undefined) throw notAzure();
   return {
-    name: path.slice(path.lastIndexOf('/') + 1),
+    name: nameOf(path),
     path,
     size,
     lastModified,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import {
+  nameOf,
   byteOrder,
   type ClientListOptions,
   cursorAfter,
@@ -80,7 +81,7 @@ function entriesOf({ items = [], prefixes = [] }: z.output<typeof listing>, pref
 function folderInfo(prefix: string): FileInfo {
   const path = prefix.slice(0, -1);
   return {
-    name: path.slice(path.lastIndexOf('/') + 1),
+    name: nameOf(path),
     ...{ path, size: 0, isDirectory: true },
     // A folder is nothing of its own, and has no time.
     lastModified: new Date(0),

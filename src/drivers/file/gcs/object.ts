@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import {
+  nameOf,
   type FileInfo,
   type FileMetadata,
   fromHeaderValue,
@@ -32,7 +33,7 @@ export type ObjectResource = z.output<typeof objectResource>;
 export function fileInfo(object: ObjectResource, path = object.name): FileInfo {
   const { size, updated, generation, contentType, metadata } = object;
   return {
-    name: path.slice(path.lastIndexOf('/') + 1),
+    name: nameOf(path),
     ...{ path, size, lastModified: updated, etag: generation },
     ...(contentType !== undefined && { contentType }),
     ...(metadata !== undefined && { metadata: decoded(metadata) }),

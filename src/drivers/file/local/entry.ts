@@ -1,5 +1,5 @@
 import type { BigIntStats } from 'node:fs';
-import { type FileInfo, invalidField } from '../../../driver.ts';
+import { nameOf, type FileInfo, invalidField } from '../../../driver.ts';
 import { isTemporary } from './temporary.ts';
 
 /**
@@ -16,7 +16,7 @@ export function folderAndName(path: string): readonly [folder: string, name: str
 
 export function fileInfo(path: string, stats: BigIntStats): FileInfo {
   return {
-    name: path.slice(path.lastIndexOf('/') + 1),
+    name: nameOf(path),
     path,
     size: Number(stats.size),
     lastModified: stats.mtime,
@@ -27,7 +27,7 @@ export function fileInfo(path: string, stats: BigIntStats): FileInfo {
 
 export function folderInfo(path: string, stats: BigIntStats): FileInfo {
   return {
-    name: path.slice(path.lastIndexOf('/') + 1),
+    name: nameOf(path),
     path,
     size: 0,
     lastModified: stats.mtime,

@@ -1,6 +1,6 @@
 import * as fs from 'node:fs';
 import { promisify } from 'node:util';
-import { type ByteRange, ConnectorError, type FileInfo, invalidField } from '../../../driver.ts';
+import { spanOf, type ByteRange, ConnectorError, type FileInfo } from '../../../driver.ts';
 import { fileInfo, folderAndName } from './entry.ts';
 import { fileError, linkRefused, noSuchFile, stopIfAborted } from './errors.ts';
 import type { Root } from './root.ts';
@@ -86,17 +86,6 @@ async function openRegular(root: Root, path: string): Promise<Opened> {
   } catch (error) {
     throw fileError(error);
   }
-}
-
-/** @throws ConnectorError `invalid_argument` when the range starts at or after the end. */
-function spanOf(
-  range: ByteRange | undefined,
-  sizeBytes: number,
-): { readonly start: number; readonly length: number } {
-  if (range === undefined) return { start: 0, length: sizeBytes };
-  if (range.start >= sizeBytes) throw invalidField('range', `starts before the end, at ${sizeBytes} bytes`);
-  const last = Math.min(range.end ?? sizeBytes - 1, sizeBytes - 1);
-  return { start: range.start, length: last - range.start + 1 };
 }
 
 /**

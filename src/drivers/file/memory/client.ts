@@ -1,7 +1,7 @@
 import {
+  spanOf,
   cancelled,
   ConnectorError,
-  invalidField,
   type ByteRange,
   type ClientListOptions,
   type ClientWriteOptions,
@@ -203,14 +203,6 @@ async function* copies(
     stopIfAborted(signal);
     yield piece.slice();
   }
-}
-
-/** @throws ConnectorError `invalid_argument` when the range starts at or after the end. */
-function spanOf(range: ByteRange | undefined, sizeBytes: number) {
-  if (range === undefined) return { start: 0, length: sizeBytes };
-  if (range.start >= sizeBytes) throw invalidField('range', `starts before the end, at ${sizeBytes} bytes`);
-  const last = Math.min(range.end ?? sizeBytes - 1, sizeBytes - 1);
-  return { start: range.start, length: last - range.start + 1 };
 }
 
 function stopIfAborted(signal: AbortSignal): void {

@@ -1,4 +1,5 @@
 import {
+  nameOf,
   byteOrder,
   cursorAfter,
   pathInCursor,
@@ -11,7 +12,7 @@ import type { Contents, StoredFile } from './contents.ts';
 export function fileInfo(path: string, file: StoredFile): FileInfo {
   const { size, lastModified, etag, contentType, metadata } = file;
   return {
-    name: path.slice(path.lastIndexOf('/') + 1),
+    name: nameOf(path),
     path,
     size,
     lastModified,
@@ -49,5 +50,5 @@ export function listPage(
 
 /** There are folders as far as files lie in them. */
 function folderInfo(path: string, lastModified: Date): FileInfo {
-  return { name: path.slice(path.lastIndexOf('/') + 1), path, size: 0, lastModified, isDirectory: true };
+  return { name: nameOf(path), path, size: 0, lastModified, isDirectory: true };
 }

@@ -1,5 +1,6 @@
 import type { ListObjectsV2CommandOutput } from '@aws-sdk/client-s3';
 import {
+  nameOf,
   byteOrder,
   cursorAfter,
   pathInCursor,
@@ -114,7 +115,7 @@ function entriesOf(answer: ListObjectsV2CommandOutput): readonly Entry[] {
     return {
       key,
       file: {
-        name: key.slice(key.lastIndexOf('/') + 1),
+        name: nameOf(key),
         path: key,
         size: Size,
         lastModified: wholeSeconds(LastModified),
@@ -144,6 +145,6 @@ function wholeSeconds(date: Date): Date {
 }
 
 function folderOf(path: string): FileInfo {
-  const name = path.slice(path.lastIndexOf('/') + 1);
+  const name = nameOf(path);
   return { name, path, size: 0, lastModified: new Date(0), isDirectory: true };
 }

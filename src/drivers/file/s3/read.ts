@@ -1,5 +1,6 @@
 import type { GetObjectCommandOutput, HeadObjectCommandOutput } from '@aws-sdk/client-s3';
 import {
+  nameOf,
   ConnectorError,
   fromHeaderValue,
   isConnectorError,
@@ -97,7 +98,7 @@ export function infoOf(
     ([name, value]) => [name.replaceAll('-', '_'), fromHeaderValue(value)] as const,
   );
   return {
-    name: path.slice(path.lastIndexOf('/') + 1),
+    name: nameOf(path),
     path,
     size,
     lastModified: LastModified,

@@ -1,17 +1,18 @@
-import type {
-  ByteRange,
-  ClientListOptions,
-  ClientWriteOptions,
-  Clock,
-  EntryKey,
-  FileClient,
-  FileInfo,
-  FilePage,
-  Log,
-  Note,
-  OpenContext,
-  OpenedFile,
-  WriteResult,
+import {
+  nameOf,
+  type ByteRange,
+  type ClientListOptions,
+  type ClientWriteOptions,
+  type Clock,
+  type EntryKey,
+  type FileClient,
+  type FileInfo,
+  type FilePage,
+  type Log,
+  type Note,
+  type OpenContext,
+  type OpenedFile,
+  type WriteResult,
 } from '../../../driver.ts';
 import { joinedPath, networkFailure, reach, treePage } from '../../../driver.ts';
 import { Entries, type Entry, type Reading } from './entries.ts';
@@ -24,7 +25,7 @@ import { openSession, type Session } from './session.ts';
 import { Sessions } from './sessions.ts';
 import { sweep } from './sweep.ts';
 import { copyFile, deleteFile, moveFile } from './transfer.ts';
-import { nameOf } from './walk.ts';
+
 import { writeWhole, type Writing } from './write.ts';
 
 /** How long closing waits for the temporary files of aborted writes to be removed. */

@@ -1,9 +1,8 @@
-import type { Log } from '../../../driver.ts';
+import { nameOf, type Log } from '../../../driver.ts';
 import { isMissing } from './errors.ts';
 import { during } from './exchange.ts';
 import type { Session } from './session.ts';
 import { finished } from './temporary.ts';
-import { nameOf } from './walk.ts';
 
 /** Temporary files of writes that failed, until they are removed: at once, or over the next connection. */
 export class Litter {

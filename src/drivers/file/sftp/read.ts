@@ -1,16 +1,17 @@
 import {
+  nameOf,
+  spanOf,
   asConnectorError,
   type ByteRange,
   ConnectorError,
   type FileInfo,
-  invalidField,
   type OpenedFile,
 } from '../../../driver.ts';
 import { linkRefused, noSuchFile } from './errors.ts';
 import { type Attributes, Exchange, type Handle } from './exchange.ts';
 import type { Session } from './session.ts';
 import { refuseTemporary } from './temporary.ts';
-import { nameOf, walk } from './walk.ts';
+import { walk } from './walk.ts';
 
 /** What `readBytes` takes into memory at most. */
 const MAX_BYTES_AT_ONCE = 2 ** 30;
@@ -102,17 +103,6 @@ export async function openFile(
 
 export function infoOf(path: string, { size, mtime }: Attributes): FileInfo {
   return { name: nameOf(path), path, size, lastModified: new Date(mtime * 1000), isDirectory: false };
-}
-
-/** @throws ConnectorError `invalid_argument` when the range starts at or after the end. */
-function spanOf(
-  range: ByteRange | undefined,
-  sizeBytes: number,
-): { readonly start: number; readonly length: number } {
-  if (range === undefined) return { start: 0, length: sizeBytes };
-  if (range.start >= sizeBytes) throw invalidField('range', `starts before the end, at ${sizeBytes} bytes`);
-  const last = Math.min(range.end ?? sizeBytes - 1, sizeBytes - 1);
-  return { start: range.start, length: last - range.start + 1 };
 }
 
 /** Fills `into`, however little the server gives at a time. */

@@ -84,10 +84,6 @@ export function parentOf(path: string): string {
   return path.slice(0, Math.max(path.lastIndexOf('/'), 0));
 }
 
-export function nameOf(path: string): string {
-  return path.slice(path.lastIndexOf('/') + 1);
-}
-
 function prefixesOf(path: string): readonly string[] {
   const segments = path.split('/');
   return segments.map((_, i) => segments.slice(0, i + 1).join('/'));

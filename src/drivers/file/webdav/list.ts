@@ -1,4 +1,5 @@
 import {
+  nameOf,
   inKeyOrder,
   treePage,
   type ClientListOptions,
@@ -6,7 +7,7 @@ import {
   type FilePage,
 } from '../../../driver.ts';
 import { children, infoOf, type Entry, type Server } from './resources.ts';
-import { nameOf } from './root.ts';
+
 import { isTemporary } from './temporary.ts';
 
 /** Entries of one folder that are kept while it is read: what one page can need, however many there are. */

@@ -1,8 +1,8 @@
-import { ConnectorError, type FileInfo } from '../../../driver.ts';
+import { nameOf, ConnectorError, type FileInfo } from '../../../driver.ts';
 import { redirectOf, refused } from './errors.ts';
 import { failureOf, type Answer, type Http } from './http.ts';
 import { PROPERTIES, resources, type Resource } from './multistatus.ts';
-import { nameOf, type Root } from './root.ts';
+import { type Root } from './root.ts';
 
 /** A server and the folder on it that is the root. */
 export type Server = { readonly http: Http; readonly root: Root };

@@ -56,10 +56,6 @@ export function parentOf(path: string): string {
   return path.slice(0, Math.max(path.lastIndexOf('/'), 0));
 }
 
-export function nameOf(path: string): string {
-  return path.slice(path.lastIndexOf('/') + 1);
-}
-
 /** A path beside another. */
 export function beside(path: string, name: string): string {
   return joinedPath(parentOf(path), name);

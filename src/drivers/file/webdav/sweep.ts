@@ -1,8 +1,8 @@
 import { mkdir, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Clock } from '../../../driver.ts';
+import { nameOf, type Clock } from '../../../driver.ts';
 import { children, type Server } from './resources.ts';
-import { nameOf } from './root.ts';
+
 import { ABANDONED_AFTER_MS, isAbandoned } from './temporary.ts';
 import { change, isSuccess } from './verbs.ts';
 
