@@ -8,8 +8,9 @@ import { clientOver, litterBelow, signal, temporaryFolder, treeOf } from './loca
 import { sweep } from './sweep.ts';
 import { temporaryName } from './temporary.ts';
 
-const BYTES = 32 * 2 ** 20;
-const ROUNDS = 8;
+const BYTES = 64 * 2 ** 20;
+/** `CRASH_ROUNDS=50 npx vitest run src/drivers/file/local/crash.test.ts` is the long run. */
+const ROUNDS = Number(process.env['CRASH_ROUNDS'] ?? 6);
 
 /** Replaces one file again and again, each time by another byte, and says what was acknowledged. */
 const WRITER = `
@@ -57,7 +58,7 @@ it('holds a whole file of an acknowledged write or a later one after SIGKILL, an
     acknowledged = byte;
   }
   expect(await treeOf(root)).toEqual(['deep', 'deep/file']);
-}, 120_000);
+}, 300_000);
 
 it('sweeps what ended processes left, and neither what is being written nor what users named', async () => {
   const root = await temporaryFolder();
