@@ -1,5 +1,5 @@
 import type { Dirent, Stats } from 'node:fs';
-import { lstat, readdir, rm } from 'node:fs/promises';
+import { lstat, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { byteOrder } from '../../connectors/file/order.ts';
 import { pathProblem } from '../../connectors/file/path.ts';
@@ -19,9 +19,28 @@ const LITTER_MS = 3_600_000;
  * All files below a local folder in order of the UTF-8 bytes of their paths, as connectors list theirs. Links are not
  * followed; a folder that cannot be read, and a name that no connector can have, are told as failures.
  *
- * One folder's names are held at a time, and those of the folders that it lies in.
+ * One folder's names are held at a time, and those of the folders that it lies in. Nothing is told where there is no root;
+ * what has gone meanwhile is passed over.
+ *
+ * @throws ConnectorError `not_found` where the root itself has gone meanwhile: what it held is not.
  */
-export async function* localWalk(root: string, folder = ''): AsyncGenerator<Found> {
+export async function* localWalk(root: string): AsyncGenerator<Found> {
+  const walked = await stat(root).catch(() => undefined);
+  const checkRoot = async (): Promise<void> => {
+    const now = await stat(root).catch(() => undefined);
+    if (walked && (walked.ino !== now?.ino || walked.dev !== now.dev))
+      throw new ConnectorError('not_found', `${root} has gone, or is another folder by now`, {
+        details: { errno: 'ENOENT' },
+      });
+  };
+  yield* walkFrom(root, '', checkRoot);
+}
+
+async function* walkFrom(
+  root: string,
+  folder: string,
+  checkRoot: () => Promise<void>,
+): AsyncGenerator<Found> {
   const failed = (path: string, key: string, error: unknown): Found => ({
     ...{ kind: 'failed', key, path },
     error: asConnectorError(localError(error, join(root, path))),
@@ -30,6 +49,7 @@ export async function* localWalk(root: string, folder = ''): AsyncGenerator<Foun
   try {
     entries = await sortedEntries(join(root, folder));
   } catch (error) {
+    if (isMissing(error)) await checkRoot();
     if (isMissing(error) && isText(folder)) return;
     // Of a root that cannot be read nothing is known: it may not look like one that holds nothing.
     if (folder === '') throw localError(error, root);
@@ -39,6 +59,7 @@ export async function* localWalk(root: string, folder = ''): AsyncGenerator<Foun
   for (let at = 0; at < entries.length; at += BATCH) {
     const batch = entries.slice(at, at + BATCH);
     const facts = await Promise.all(batch.map(([name, kind]) => factsOf(join(root, folder, name), kind)));
+    if (batch.some(([, kind], i) => kind === 'file' && facts[i] === undefined)) await checkRoot();
     for (const [i, [name, kind]] of batch.entries()) {
       const key = joinedPath(folder, name);
       const path = kind === 'folder' ? key.slice(0, -1) : key;
@@ -46,7 +67,7 @@ export async function* localWalk(root: string, folder = ''): AsyncGenerator<Foun
       const stats = facts[i];
       if (kind === 'link' || kind === 'special') yield { kind, key, path };
       else if (problem !== undefined) yield failed(path, key, unnameable(problem));
-      else if (kind === 'folder') yield* localWalk(root, path);
+      else if (kind === 'folder') yield* walkFrom(root, path, checkRoot);
       else if (stats instanceof Error) yield failed(path, key, stats);
       else if (stats) {
         // Rounded: a time in milliseconds that was set comes back a fraction less.
