@@ -1,6 +1,7 @@
-import { invalidField } from '../../errors/error.ts';
+import { invalidField, type ConnectorError } from '../../errors/error.ts';
 import type { ClientListOptions } from './driver.ts';
 import { byteOrder } from './order.ts';
+import { pathProblem } from './path.ts';
 
 /** A name in a folder, with a trailing `/` where it is a folder: sorted by it, a tree is in order of its full paths. */
 export type EntryKey = string;
@@ -25,7 +26,8 @@ const MAX_DEPTH = 1024;
 
 /**
  * One page of a folder, or of all files below it, for backends that list one folder at a time: in order of the UTF-8
- * bytes of the full paths, as object stores page. What the cursor holds is compared with names and never opened.
+ * bytes of the full paths, as object stores page. No folder is opened that no path can name: what a cursor holds is its
+ * sender's, and what lies below such a folder is never shown.
  *
  * @throws ConnectorError `invalid_argument` for a cursor that no page answered.
  */
@@ -34,7 +36,7 @@ export async function treePage<Entry>(
   path: string,
   { recursive, limit, cursor }: ClientListOptions,
 ): Promise<TreePage<Entry>> {
-  const after = cursor === undefined ? '' : pathInCursor(cursor);
+  const after = cursor === undefined ? '' : keyInCursor(cursor);
   const entries: (readonly [EntryKey, Entry])[] = [];
   for await (const entry of recursive ? filesBelow(read, path, after, 0) : read(path, after)) {
     const last = entries.at(-1);
@@ -52,6 +54,7 @@ async function* filesBelow<Entry>(
 ): AsyncGenerator<readonly [EntryKey, Entry]> {
   if (depth > MAX_DEPTH) return;
   const below = async function* (folder: string, rest: string): AsyncGenerator<readonly [EntryKey, Entry]> {
+    if (pathProblem(folder) !== undefined) return;
     for await (const [key, entry] of filesBelow(read, joinedPath(path, folder), rest, depth + 1))
       yield [`${folder}/${key}`, entry];
   };
@@ -94,7 +97,18 @@ export function cursorAfter(path: string): string {
  */
 export function pathInCursor(cursor: string): string {
   const path = Buffer.from(cursor, 'base64url').toString();
-  if (path === '' || cursorAfter(path) !== cursor)
-    throw invalidField('cursor', 'is the nextCursor of an earlier page');
+  if (path === '' || cursorAfter(path) !== cursor) throw notACursor();
   return path;
+}
+
+/** The last key of the page before: the names in it may be any that a server has, but no way to elsewhere. */
+function keyInCursor(cursor: string): string {
+  const key = pathInCursor(cursor);
+  const names = key.replace(/\/$/, '').split('/');
+  if (names.some((name) => ['', '.', '..'].includes(name) || name.includes('\0'))) throw notACursor();
+  return key;
+}
+
+function notACursor(): ConnectorError {
+  return invalidField('cursor', 'is the nextCursor of an earlier page');
 }
