@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { link, rename, rm, stat, utimes } from 'node:fs/promises';
+import { chmod, link, lstat, realpath, rename, rm, stat, utimes } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { ErrorCode } from '../errors/codes.ts';
@@ -20,6 +20,8 @@ export type ReplaceOptions = {
   readonly modifiedMs?: number | undefined;
   /** Whether a file that is there is replaced; otherwise that is `already_exists`. */
   readonly overwrite?: boolean;
+  /** Whether a link stands for what it leads to, which is so unless told; otherwise it is replaced itself. */
+  readonly followLinks?: boolean;
 };
 
 const PARTIAL = /^\.connectors-[0-9a-f]{16}\.part$/;
@@ -29,26 +31,47 @@ export function isPartial(name: string): boolean {
   return PARTIAL.test(name);
 }
 
-/** Writes beside the file and renames, so that an interrupted read leaves what was there. */
+/**
+ * Writes beside the file and renames, so that an interrupted read leaves what was there. A file that is replaced keeps its
+ * mode, and a link what it leads to; a pipe or a device cannot be replaced and is written into.
+ */
 export async function replaceWhole(
   file: string,
   content: AsyncIterable<Uint8Array>,
   signal: AbortSignal,
-  { modifiedMs, overwrite = true }: ReplaceOptions = {},
+  { modifiedMs, overwrite = true, followLinks = true }: ReplaceOptions = {},
 ): Promise<void> {
-  // Not the file's own name and more: that may be as long as a name can be.
-  const partial = join(dirname(file), `.connectors-${randomBytes(8).toString('hex')}.part`);
   try {
-    await pipeline(content, createWriteStream(partial, { flags: 'wx', flush: true }), { signal });
-    if (modifiedMs !== undefined) await utimes(partial, modifiedMs / 1_000, modifiedMs / 1_000);
-    if (overwrite) await rename(partial, file);
-    // A link fails where the name is taken, in one step; a look before a rename could miss it.
-    else await link(partial, file);
+    const there = overwrite ? await (followLinks ? stat : lstat)(file).catch(unlessMissing) : undefined;
+    if (there?.isDirectory())
+      throw new ConnectorError('already_exists', `${file}: a folder has that name`, {
+        details: { errno: 'EISDIR' },
+      });
+    if (there && !there.isFile() && !there.isSymbolicLink())
+      return await pipeline(content, createWriteStream(file), { signal });
+    const place = there && followLinks ? await realpath(file) : file;
+    const mode = there?.isFile() ? there.mode & 0o777 : undefined;
+    // Not the file's own name and more: that may be as long as a name can be.
+    const partial = join(dirname(place), `.connectors-${randomBytes(8).toString('hex')}.part`);
+    try {
+      const partialOptions = { flags: 'wx', flush: true, ...(mode !== undefined && { mode }) };
+      await pipeline(content, createWriteStream(partial, partialOptions), { signal });
+      // What the umask has taken away.
+      if (mode !== undefined) await chmod(partial, mode);
+      if (modifiedMs !== undefined) await utimes(partial, modifiedMs / 1_000, modifiedMs / 1_000);
+      if (overwrite) await rename(partial, place);
+      // A link fails where the name is taken, in one step; a look before a rename could miss it.
+      else await link(partial, place);
+    } finally {
+      await rm(partial, { force: true });
+    }
   } catch (error) {
     throw localError(error, file);
-  } finally {
-    await rm(partial, { force: true });
   }
+}
+
+function unlessMissing(error: unknown): undefined {
+  if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
 }
 
 /** What this machine refuses, and why, in words. */

@@ -53,7 +53,7 @@ export class LocalFolder implements Side {
     } catch (error) {
       throw localError(error, path);
     }
-    await replaceWhole(file, content, this.#signal, { modifiedMs });
+    await replaceWhole(file, content, this.#signal, { modifiedMs, followLinks: false });
   }
 
   async remove(path: string): Promise<void> {
