@@ -106,6 +106,22 @@ describe('upsertVectors', () => {
     expect(sent.find(({ id }) => id === 'r0')?.values).toEqual(Float32Array.of(9, 9));
   });
 
+  it('counts and names all of equal ids as failed where the last one was', async () => {
+    const connector = connectorOn({
+      upsert: async (batch) =>
+        batch.flatMap(({ id }, index) =>
+          id === 'r0' ? [{ index, id, code: 'backend_error' as const, message: 'no room' }] : [],
+        ),
+    });
+    const twice = [...records(5), { id: 'r0', values: [9, 9] }];
+    const result = await connector.upsertVectors(twice);
+    expect(result).toMatchObject({ upserted: 4, failed: 2 });
+    expect(result.errors.map(({ index, id }) => [index, id])).toEqual([
+      [0, 'r0'],
+      [5, 'r0'],
+    ]);
+  });
+
   const at = (records: unknown, path: string) => [path, records] as const;
   const meta = (metadata: unknown) => [{ id: 'a', values: [1, 1], metadata }];
   const cyclic: Record<string, unknown> = {};

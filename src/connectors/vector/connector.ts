@@ -95,7 +95,8 @@ export class VectorConnector extends DriverConnector<VectorClient> {
     if (!Array.isArray(records)) throw invalidField('records', 'is an array');
     if (records.length > MAX_RECORDS)
       throw invalidField('records', `holds at most ${MAX_RECORDS} records, not ${records.length}`);
-    const batches = inBatches(await checkRecords(records, shape), this.driverCapabilities.limits.upsertBatch);
+    const checked = await checkRecords(records, shape);
+    const batches = inBatches(checked, this.driverCapabilities.limits.upsertBatch);
     const results: { readonly errors: readonly UpsertError[]; readonly thrown?: unknown }[] = [];
     let next = 0;
     const work = async (): Promise<void> => {
@@ -107,21 +108,26 @@ export class VectorConnector extends DriverConnector<VectorClient> {
     const failures = results.filter((result) => 'thrown' in result);
     const [failure] = failures;
     if (failure && (failures.length === batches.length || signal?.aborted)) throw failure.thrown;
-    const errors = results.flatMap((result) => result.errors).sort((a, b) => a.index - b.index);
+    const refused = new Map(results.flatMap((result) => result.errors).map((error) => [error.id, error]));
+    // By id: where the last of equal ids was not written, none of those before it was.
+    const errors = checked.flatMap(({ id }, index) => {
+      const error = refused.get(id);
+      return error ? [{ ...error, index }] : [];
+    });
     return { upserted: records.length - errors.length, failed: errors.length, errors };
   }
 
-  async #upsertBatch({ records, indexes }: Batch, signal: AbortSignal | undefined) {
+  async #upsertBatch(batch: readonly VectorRecord[], signal: AbortSignal | undefined) {
     try {
       const refused = await this.session.run(
         { operation: 'vector.upsert', idempotent: true, signal },
-        (client, call) => client.upsert(records, call.signal),
+        (client, call) => client.upsert(batch, call.signal),
       );
-      return { errors: refused.map((error) => ({ ...error, index: indexes[error.index] ?? error.index })) };
+      return { errors: refused.map((error) => ({ ...error, id: batch[error.index]?.id ?? error.id })) };
     } catch (thrown) {
       if (!isConnectorError(thrown)) throw thrown;
       const { code, message } = thrown;
-      const errors = records.map(({ id }, i) => ({ index: indexes[i] ?? i, id, code, message }));
+      const errors = batch.map(({ id }, index) => ({ index, id, code, message }));
       return { errors, thrown };
     }
   }
@@ -295,18 +301,13 @@ export function checkVectorSettings(
   return { dimension, metric };
 }
 
-type Batch = { readonly records: readonly VectorRecord[]; readonly indexes: readonly number[] };
-
-/** The records cut into batches, each with its indexes; only the last of equal ids, since batches run side by side. */
-function inBatches(records: readonly VectorRecord[], size: number): readonly Batch[] {
+/** The records cut into batches; only the last of equal ids, since batches run side by side. */
+function inBatches(records: readonly VectorRecord[], size: number): readonly (readonly VectorRecord[])[] {
   const last = new Map(records.map(({ id }, index) => [id, index]));
-  const kept = records
-    .map((record, index) => ({ record, index }))
-    .filter(({ record, index }) => last.get(record.id) === index);
-  return Array.from({ length: Math.ceil(kept.length / size) }, (_, i) => {
-    const part = kept.slice(i * size, (i + 1) * size);
-    return { records: part.map(({ record }) => record), indexes: part.map(({ index }) => index) };
-  });
+  const kept = records.filter(({ id }, index) => last.get(id) === index);
+  return Array.from({ length: Math.ceil(kept.length / size) }, (_, i) =>
+    kept.slice(i * size, (i + 1) * size),
+  );
 }
 
 function checkIds(ids: unknown): readonly string[] {
