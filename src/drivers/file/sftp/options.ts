@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { adminOnly, secret } from '../../../driver.ts';
 import { HOST_KEY_RULE, hostKeys } from './host-key.ts';
+import { privateKeyProblem } from './private-key.ts';
 
 export const sftpOptions = z
   .strictObject({
@@ -32,7 +33,10 @@ export const sftpOptions = z
       .optional()
       .describe('Password of the user; also answered where the server asks for it by keyboard-interactive.'),
     private_key: secret()
-      .max(65_536)
+      .superRefine((text, { addIssue }) => {
+        const message = privateKeyProblem(text);
+        if (message !== undefined) addIssue({ code: 'custom', message });
+      })
       .optional()
       .describe('Private key of the user, in PEM or in the format of OpenSSH. Tried before the password.'),
     passphrase: secret().max(1024).optional().describe('What the private key is encrypted with.'),
