@@ -1,3 +1,4 @@
+import { createPrivateKey, randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
@@ -34,6 +35,20 @@ const external = (more?: Given) => ({ ...NO_KEY, external_account: JSON.stringif
 const impersonation = () =>
   `${double.endpoint}/v1/projects/-/serviceAccounts/${double.email}:generateAccessToken`;
 
+/** A key of that size which took no time to make: its numbers are no primes, and nothing verifies what it signs. */
+function rsaKey(bits: number): string {
+  const part = (of: number): string => {
+    const bytes = randomBytes(of / 8);
+    bytes[0] = (bytes[0] ?? 0) | 0xc0;
+    bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) | 1;
+    return bytes.toString('base64url');
+  };
+  const half = bits / 2;
+  const [p, q, dp, dq, qi] = [part(half), part(half), part(half), part(half), part(half)];
+  const key = { kty: 'RSA', e: 'AQAB', n: part(bits), d: part(bits), p, q, dp, dq, qi };
+  return createPrivateKey({ key, format: 'jwk' }).export({ type: 'pkcs8', format: 'pem' }).toString();
+}
+
 describe('the options', () => {
   const problems = (given: Given) =>
     driver.options
@@ -53,6 +68,19 @@ describe('the options', () => {
       expect(problems({ service_account_key: broken })).toEqual(['service_account_key']);
     expect(problems({ external_account: JSON.stringify(account()) })).toEqual(['external_account']);
     expect(problems({})).toBeUndefined();
+  });
+
+  it('take no key whose signatures would take seconds', () => {
+    const sizes = [8192, 16_384];
+    const taken = sizes.map((bits) =>
+      problems({
+        service_account_key: JSON.stringify({
+          ...(JSON.parse(double.key) as Given),
+          private_key: rsaKey(bits),
+        }),
+      }),
+    );
+    expect(taken).toEqual([undefined, ['service_account_key']]);
   });
 
   it('take no workload identity that runs a program or brings a certificate', () => {
