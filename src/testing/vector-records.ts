@@ -40,6 +40,7 @@ export function testRecords({ capabilities, collection }: VectorProof): void {
       const [bare] = await connector.search([0.5, -0.25, 3], { includeMetadata: false });
       expect(bare).not.toHaveProperty('values');
       expect(bare).not.toHaveProperty('metadata');
+      expect(bare).not.toHaveProperty('text');
     });
 
     it('have no metadata and no text where none was given, and empty ones where empty ones were', async () => {

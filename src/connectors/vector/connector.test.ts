@@ -221,6 +221,14 @@ describe('search', () => {
     expect(await connector.search([1, 1], { minScore: 0.25 })).toHaveLength(3);
   });
 
+  it('leaves out the text with the metadata, whatever the backend answers', async () => {
+    const connector = connectorOn({ search: async () => [{ id: 'a', rawScore: 1, text: 'told' }] });
+    expect(await connector.search([1, 1], { includeMetadata: false })).toEqual([
+      { id: 'a', rawScore: 1, score: 1 },
+    ]);
+    expect(await connector.search([1, 1])).toMatchObject([{ text: 'told' }]);
+  });
+
   it('hands the client float32 values, all defaults and no empty filter', async () => {
     let seen: unknown;
     const connector = connectorOn({

@@ -31,7 +31,7 @@ export type SearchOptions = CallOptions & {
   readonly topK?: number;
   readonly filter?: Filter | undefined;
   readonly includeValues?: boolean;
-  /** True unless told. */
+  /** Whether matches carry metadata and text; true unless told. */
   readonly includeMetadata?: boolean;
   /** From 0 to 1: matches below it are left out. */
   readonly minScore?: number | undefined;
@@ -167,7 +167,11 @@ export class VectorConnector extends DriverConnector<VectorClient> {
       (client, call) => client.search(packed, query, call.signal),
     );
     return found
-      .map((match) => ({ ...match, score: score(metric, match.rawScore) }))
+      .map(({ text, ...match }) => ({
+        ...match,
+        ...(includeMetadata && text !== undefined && { text }),
+        score: score(metric, match.rawScore),
+      }))
       .filter((match) => minScore === undefined || match.score >= minScore)
       .sort(nearer(metric))
       .slice(0, topK);
