@@ -25,7 +25,7 @@ export function storable(records: readonly VectorRecord[]): {
     const field = id.includes('\0') ? 'id' : text?.includes('\0') ? 'text' : hasNul(json) ? 'metadata' : '';
     if (field === '') good.push({ id, values, metadata: json, text: text ?? null });
     else {
-      const message = `records[${index}].${field} holds the character U+0000, which PostgreSQL cannot store`;
+      const message = `its ${field} holds the character U+0000, which PostgreSQL cannot store`;
       refused.push({ index, id, code: 'invalid_argument', message });
     }
   }
