@@ -11,7 +11,7 @@ import { NEVER } from '../../../policies/pipeline.ts';
 import { numbers, vectorContext } from '../../../testing/vector-suite.ts';
 import driver from './index.ts';
 import { driverOptions, STARTING_MS, startPostgres, type Postgres } from './pgvector.fixture.ts';
-import { searchStatement } from './statements.ts';
+import { conditions, deleteStatement, searchStatement } from './statements.ts';
 
 const QUERY: ClientQuery = { topK: 10, includeValues: false, includeMetadata: false };
 
@@ -344,6 +344,17 @@ describe('a call that is given up', () => {
 });
 
 describe('many callers', () => {
+  it('who delete by a filter lock in the order of ids, as those who write do', async () => {
+    await open({ table: 'locked' });
+    const { text, values = [] } = deleteStatement('public.locked', conditions({ a: 1 }));
+    const sql = values.reduce<string>(
+      (all, value, i) => all.replaceAll(`$${i + 1}`, `'${String(value)}'`),
+      text,
+    );
+    const plan = JSON.stringify(await server.query(`EXPLAIN (COSTS OFF) ${sql}`));
+    expect(plan).toMatch(/LockRows.*Sort Key: locked[^"]*\.id/);
+  });
+
   it('who write and delete the same records get along', async () => {
     const client = await open();
     const records = numbers(60, 3).map((values, i) => ({ id: `v${i}`, values }));

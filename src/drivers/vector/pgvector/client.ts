@@ -22,7 +22,14 @@ import { vectorOf } from './binary.ts';
 import { serverOf, type PgvectorOptions } from './options.ts';
 import { openPool, type Answer, type Pool, type Session } from './pool.ts';
 import { rescored } from './rescore.ts';
-import { COLUMN, conditions, rawScoreOf, searchStatement, type SearchPlan } from './statements.ts';
+import {
+  COLUMN,
+  conditions,
+  deleteStatement,
+  rawScoreOf,
+  searchStatement,
+  type SearchPlan,
+} from './statements.ts';
 import {
   factsOf,
   findTable,
@@ -193,15 +200,15 @@ function tableClient({ pool, options, facts, found, table, context }: Parts): Ve
     async delete(selector: DeleteSelector, signal): Promise<number> {
       return use(signal, async (session) => {
         if ('all' in selector) return deleteAll(session, name);
-        if ('filter' in selector) {
-          const { condition, values } = conditions(selector.filter);
-          return (await session.run({ text: `DELETE FROM ${name} WHERE ${condition}`, values })).count;
-        }
-        // In one order for all callers, as upserts are: two that lock the same rows never wait for each other.
-        const text = `WITH doomed AS (SELECT id FROM ${name} WHERE id = ANY ($1::text[]) ORDER BY id FOR UPDATE)
-          DELETE FROM ${name} AS t USING doomed WHERE t.id = doomed.id`;
-        return (await session.run({ name: 'delete', text, values: [selector.ids.filter(isStorableId)] }))
-          .count;
+        const statement =
+          'filter' in selector
+            ? deleteStatement(name, conditions(selector.filter))
+            : deleteStatement(
+                name,
+                { condition: 'id = ANY ($1::text[])', values: [selector.ids.filter(isStorableId)] },
+                'delete',
+              );
+        return (await session.run(statement)).count;
       });
     },
 

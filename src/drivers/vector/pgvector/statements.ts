@@ -89,3 +89,20 @@ export function upsertStatement(table: string, values: readonly Value[]): Statem
     values,
   };
 }
+
+/**
+ * Removes the rows that fulfil the condition. They are locked in the order of their ids, as upserts lock them: two
+ * callers who want the same rows never wait for each other.
+ */
+export function deleteStatement(
+  table: string,
+  { condition, values }: ReturnType<typeof conditions>,
+  name?: string,
+): Statement {
+  return {
+    name,
+    text: `WITH doomed AS (SELECT id FROM ${table} WHERE ${condition} ORDER BY id FOR UPDATE)
+      DELETE FROM ${table} AS t USING doomed WHERE t.id = doomed.id`,
+    values,
+  };
+}
