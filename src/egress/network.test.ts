@@ -3,6 +3,7 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { inspect } from 'node:util';
+import { gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from 'vitest';
 import { networkFailure } from '../contract/backend-error.ts';
 import type { Fetcher, FetcherOptions } from '../contract/network.ts';
@@ -220,6 +221,57 @@ describe('requests', () => {
     const error = await failure(attempt);
     expect(error).toMatchObject({ code: 'invalid_argument' });
     expect(inspect(error, { depth: 9, showHidden: true })).not.toContain('hunter2');
+  });
+});
+
+describe('an answer that is read as a whole', () => {
+  const MIB = 2 ** 20;
+  const packed = gzipSync(Buffer.alloc(130 * MIB, ' '));
+
+  it.each(['text', 'json', 'arrayBuffer', 'bytes'] as const)(
+    'fails in time where it unpacks to more than there is room for, by %s',
+    async (how) => {
+      expect(packed.byteLength).toBeLessThan(MIB);
+      const { url } = await serving((_, response) => {
+        response.writeHead(200, { 'content-encoding': 'gzip' }).end(packed);
+      });
+      const response = await fetcher().fetch(url);
+      await expect(response[how]()).rejects.toMatchObject({
+        code: 'backend_error',
+        details: { maxBytes: 128 * MIB },
+      });
+    },
+  );
+
+  it('fails where it has no end, and ends the connection', async () => {
+    const { server, url } = await serving((_, response) => {
+      const chunk = Buffer.alloc(MIB, ' ');
+      const more = (): void => {
+        while (!response.destroyed && response.write(chunk)) continue;
+      };
+      response.on('drain', more);
+      more();
+    });
+    const response = await fetcher().fetch(url);
+    const ended = once(server, 'ended');
+    await expect(response.text()).rejects.toMatchObject({ code: 'backend_error' });
+    await ended;
+  });
+
+  it('is what was sent, packed or not, with or without its length', async () => {
+    const sent = '\ufeff{"ü":1}';
+    const { url } = await serving((request, response) => {
+      if (request.url === '/packed')
+        response.writeHead(200, { 'content-encoding': 'gzip' }).end(gzipSync(sent));
+      else if (request.url === '/chunked') response.write(sent, () => response.end());
+      else response.end(sent);
+    });
+    for (const path of ['', '/packed', '/chunked']) {
+      const { fetch } = fetcher();
+      expect(await (await fetch(url + path)).json()).toEqual({ ü: 1 });
+      expect(await (await fetch(url + path)).text()).toBe('{"ü":1}');
+      expect(Buffer.from(await (await fetch(url + path)).arrayBuffer()).toString()).toBe(sent);
+    }
   });
 });
 

@@ -3,7 +3,7 @@ import { lookup as systemLookup } from 'node:dns';
 import { isIP, type Socket } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
 import type * as Undici from 'undici';
-import type { Agent, RequestInit } from 'undici';
+import type { Agent, RequestInit, Response } from 'undici';
 import type { Fetcher, FetcherOptions, Network } from '../contract/network.ts';
 import { ConnectorError, isConnectorError } from '../errors/error.ts';
 import type { EgressPolicy } from './addresses.ts';
@@ -17,6 +17,9 @@ import {
   type Dialing,
   type Resolve,
 } from './dialer.ts';
+
+/** What is read of an answer as one at most: more than any page of a backend's has. */
+const MAX_WHOLE_BYTES = 128 * 2 ** 20;
 
 /**
  * The network as far as the policy lets a connector see it.
@@ -61,13 +64,14 @@ function fetcher(dialing: Dialing, options: FetcherOptions = {}): Fetcher {
     assertHeaders(init.headers);
     const outer = signals.getStore();
     const signal = outer && init.signal ? AbortSignal.any([outer, init.signal]) : (init.signal ?? outer);
-    return send(url, {
+    const response = await send(url, {
       ...init,
       // A redirect would carry the credentials to wherever the backend points: it is refused, or shown as it is.
       redirect: init.redirect === 'manual' ? 'manual' : 'error',
       dispatcher: agent,
       ...(signal && { signal }),
     });
+    return bounded(response);
   };
   return {
     // Undici's fetch is the one that Node's own is built from.
@@ -78,6 +82,34 @@ function fetcher(dialing: Dialing, options: FetcherOptions = {}): Fetcher {
       await (await client)?.agent.destroy();
     },
   };
+}
+
+/**
+ * The answer, of which no more is read as one than there is room for. What is packed may unpack to a thousand times as
+ * much, and what has no length need have no end. Whoever reads `body` bounds it himself.
+ */
+function bounded(response: Response): Response {
+  const { headers } = response;
+  const length = headers.get('content-length');
+  if (length !== null && Number(length) <= MAX_WHOLE_BYTES && !headers.has('content-encoding'))
+    return response;
+  const bytes = async () => {
+    const chunks: Uint8Array[] = [];
+    let size = 0;
+    for await (const chunk of response.body ?? []) {
+      size += chunk.byteLength;
+      if (size > MAX_WHOLE_BYTES) throw tooLong();
+      chunks.push(chunk);
+    }
+    return new Uint8Array(Buffer.concat(chunks, size));
+  };
+  const text = async () => new TextDecoder().decode(await bytes());
+  return Object.assign(response, {
+    bytes,
+    text,
+    arrayBuffer: async () => (await bytes()).buffer,
+    json: async (): Promise<unknown> => JSON.parse(await text()),
+  });
 }
 
 /** Headers that can be sent: the error that undici would throw repeats the value, which may be a credential. */
@@ -141,4 +173,14 @@ function guardedAgent(
 
 function unknownHost(host: string, cause: unknown): ConnectorError {
   return new ConnectorError('unavailable', `the address of ${host} could not be found`, { cause });
+}
+
+function tooLong(): ConnectorError {
+  return new ConnectorError(
+    'backend_error',
+    `the backend answered more than ${MAX_WHOLE_BYTES} bytes at once`,
+    {
+      details: { maxBytes: MAX_WHOLE_BYTES },
+    },
+  );
 }

@@ -24,16 +24,26 @@ export async function readBytes(
 ): Promise<Uint8Array> {
   const response = await media(api, path, { range, signal });
   try {
-    if (Number(response.headers.get('content-length') ?? 0) > MAX_BYTES) {
-      await response.body?.cancel();
-      throw new ConnectorError('payload_too_large', `at most ${MAX_BYTES} bytes are read at once`, {
-        details: { maxBytes: MAX_BYTES },
-      });
-    }
-    return new Uint8Array(await response.arrayBuffer());
+    return await wholeOf(response);
   } catch (error) {
     throw isConnectorError(error) ? error : networkFailure(error, signal);
   }
+}
+
+/** All of a body, which is longer than its header says where it is stored compressed: it is unpacked on the way. */
+async function wholeOf({ body, headers }: Response): Promise<Uint8Array> {
+  if (Number(headers.get('content-length') ?? 0) > MAX_BYTES) {
+    await body?.cancel();
+    throw tooLarge();
+  }
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of body ?? []) {
+    bytes += chunk.byteLength;
+    if (bytes > MAX_BYTES) throw tooLarge();
+    chunks.push(chunk);
+  }
+  return new Uint8Array(Buffer.concat(chunks, bytes));
 }
 
 /**
@@ -116,4 +126,10 @@ async function* bodyOf(response: Response, signal: AbortSignal): AsyncGenerator<
 
 function afterTheEnd(): ConnectorError {
   return invalidField('range', 'starts before the end of the file');
+}
+
+function tooLarge(): ConnectorError {
+  return new ConnectorError('payload_too_large', `at most ${MAX_BYTES} bytes are read at once`, {
+    details: { maxBytes: MAX_BYTES },
+  });
 }
