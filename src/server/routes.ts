@@ -14,6 +14,9 @@ const JSON_TYPES = ['application/json', 'application/merge-patch+json'];
 export const NDJSON_TYPES = ['application/x-ndjson', 'application/ndjson', 'application/jsonl'];
 const METHODS: readonly HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 const DEFAULT_BODY_BYTES = 2 ** 20;
+// What a backend says of a file may be any text, as in JSON and XML; of what no header can hold, nothing is said.
+const ETAG = /^[!#-~\u0080-\u00ff]*$/;
+const HEADER_TEXT = /^[ -~\u0080-\u00ff]*$/;
 
 /** Mounts every operation; where a path does not know a method, the answer is 405 and names those that it knows. */
 export function mountOperations(
@@ -210,11 +213,12 @@ function sendBytes(reply: FastifyReply, answer: BytesAnswer): FastifyReply {
   reply.headers({
     'accept-ranges': 'bytes',
     'last-modified': lastModified.toUTCString(),
-    ...(etag !== undefined && { etag: `"${etag}"` }),
+    ...(etag !== undefined && ETAG.test(etag) && { etag: `"${etag}"` }),
   });
   if (notModified) return reply.code(304).send();
   reply.headers({
-    'content-type': contentType ?? 'application/octet-stream',
+    'content-type':
+      contentType !== undefined && HEADER_TEXT.test(contentType) ? contentType : 'application/octet-stream',
     ...metadataHeaders(metadata),
     // A tenant's file is never a page of this server.
     'content-disposition': 'attachment',

@@ -1,5 +1,5 @@
-import { expect, it, onTestFinished } from 'vitest';
-import { ConnectorRegistry, type FileConnector } from '../../src/index.ts';
+import { expect, it, onTestFinished, vi } from 'vitest';
+import { ConnectorRegistry, FileConnector } from '../../src/index.ts';
 import type { PresignedUrl, PresignOptions } from '../../src/driver.ts';
 import { serverLogger, startServer } from '../../src/server/index.ts';
 import { testClock } from '../../src/testing/index.ts';
@@ -157,4 +157,35 @@ it('needs a server that is known', async () => {
     code: 'unsupported',
     message: expect.stringContaining('publicUrl'),
   });
+});
+
+it('says of a file what headers can hold, whatever its backend says of it', async () => {
+  const { files } = await start();
+  await files.writeFile('a', 'content');
+  const odd = { etag: 'x"\r\nset-cookie: 日', contentType: 'text/plain\r\nset-cookie: 日' };
+  const { openFile, statFile } = FileConnector.prototype;
+  const opening = vi.spyOn(FileConnector.prototype, 'openFile').mockImplementation(async function (
+    this: FileConnector,
+    ...given
+  ) {
+    const { info, body } = await openFile.apply(this, given);
+    return { info: { ...info, ...odd }, body };
+  });
+  const looking = vi.spyOn(FileConnector.prototype, 'statFile').mockImplementation(async function (
+    this: FileConnector,
+    ...given
+  ) {
+    return { ...(await statFile.apply(this, given)), ...odd };
+  });
+  onTestFinished(() => {
+    opening.mockRestore();
+    looking.mockRestore();
+  });
+  const { url } = await files.presign('a');
+  for (const method of ['GET', 'HEAD']) {
+    const answer = await fetch(url, { method });
+    expect([answer.status, await answer.text()]).toEqual([200, method === 'GET' ? 'content' : '']);
+    expect([answer.headers.get('etag'), answer.headers.get('set-cookie')]).toEqual([null, null]);
+    expect(answer.headers.get('content-type')).toBe('application/octet-stream');
+  }
 });
