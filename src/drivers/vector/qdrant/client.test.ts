@@ -174,6 +174,23 @@ describe('requests', () => {
     expect(await client.count(undefined, NEVER)).toBe(20);
   });
 
+  it.each(['cosine', 'dot'] as const)(
+    'ask for no more values by %s than an answer should hold',
+    async (metric) => {
+      const dimension = 65_535;
+      const { client, name } = await start({ dimension, metric });
+      const values = Array.from({ length: dimension }, (_, i) => i % 7);
+      await client.upsert([{ id: 'r99', values }], NEVER);
+      const before = double.requests.length;
+      const asked = () => double.requests.slice(before).map((one) => one.split(name)[1]);
+      const ids = Array.from({ length: 100 }, (_, i) => `r${i}`);
+      expect(await client.fetch(ids, NEVER)).toEqual([{ id: 'r99', values }]);
+      expect(asked()).toEqual(['/points', '/points']);
+      expect(await search(client, values, 100)).toMatchObject([{ id: 'r99', values }]);
+      expect(asked().slice(2)).toEqual(['/points/query', '/points']);
+    },
+  );
+
   it('leave out a record that is too long by itself', async () => {
     const { client } = await start();
     const records = [

@@ -29,6 +29,12 @@ import { point, pointId, pointOf, RECORD_FIELDS, recordOf, valuesOf, vectorOf, t
 // `max_request_size_mb: 32` (https://github.com/qdrant/qdrant/blob/master/config/config.yaml, read 2026-11-25), with
 // room for a megabyte that is a million bytes and for what stands around the points.
 const MAX_BODY_BYTES = 31_900_000;
+/** Of an answer at most, about: all of it is one string in memory, which half a gigabyte cannot be. */
+const MAX_ANSWER_BYTES = 64_000_000;
+/** A number of a vector in JSON at most, or in the payload of a cosine. */
+const NUMBER_BYTES = 16;
+/** What a record is taken to have besides its values, when it is decided how many may come at once. */
+const RECORD_BYTES = 8_192;
 /** Matches that a search reads at most to find all that are as near as the last one. */
 const MAX_TIED = 65_536;
 const CONNECTIONS = 8;
@@ -126,8 +132,12 @@ class QdrantClient implements VectorClient {
     };
     const wanted = { values: includeValues, metadata: includeMetadata };
     let limit = topK + 1;
-    let found = await this.#ranked({ ...query, limit, ...this.#selected(wanted) }, signal);
-    const known = new Map<string, Point>(found.map(({ id, point }) => [id, point]));
+    const isWhole = limit <= this.#rowsAtOnce(wanted);
+    let found = await this.#ranked(
+      { ...query, limit, ...(isWhole ? this.#selected(wanted) : ID_ALONE) },
+      signal,
+    );
+    const known = new Map<string, Point>(isWhole ? found.map(({ id, point }) => [id, point]) : []);
     // Qdrant cuts equally near points anywhere: read on until the last one is farther than the one at our cut.
     while (
       found.length === limit &&
@@ -135,7 +145,7 @@ class QdrantClient implements VectorClient {
       limit < MAX_TIED
     ) {
       limit = Math.min(limit * 4, MAX_TIED);
-      found = await this.#ranked({ ...query, limit, with_payload: ['id'] }, signal);
+      found = await this.#ranked({ ...query, limit, ...ID_ALONE }, signal);
     }
     const best = found.toSorted(nearer(this.#metric)).slice(0, topK);
     const missing = best.flatMap(({ id }) => (known.has(id) ? [] : [id]));
@@ -184,10 +194,11 @@ class QdrantClient implements VectorClient {
   async list({ limit, cursor, includeValues }: ListPage, signal: AbortSignal): Promise<VectorPage> {
     if (cursor !== undefined && !UUID.test(cursor))
       throw invalidField('cursor', 'is what the page before answered');
+    const wanted = { values: includeValues, metadata: true };
     const body: Schemas['ScrollRequest'] = {
-      limit,
+      limit: Math.min(limit, this.#rowsAtOnce(wanted)),
       ...(cursor !== undefined && { offset: cursor }),
-      ...this.#selected({ values: includeValues, metadata: true }),
+      ...this.#selected(wanted),
     };
     const { points: found, next_page_offset: next } = await this.#read(
       ['points', 'scroll'],
@@ -216,8 +227,19 @@ class QdrantClient implements VectorClient {
   }
 
   async #retrieve(ids: readonly string[], wanted: Wanted, signal: AbortSignal): Promise<readonly Point[]> {
-    if (ids.length === 0) return [];
-    return this.#points({ ids: ids.map(pointId), ...this.#selected(wanted) }, signal);
+    const found: Point[] = [];
+    const most = this.#rowsAtOnce(wanted);
+    for (let start = 0; start < ids.length; start += most) {
+      const part = ids.slice(start, start + most).map(pointId);
+      found.push(...(await this.#points({ ids: part, ...this.#selected(wanted) }, signal)));
+    }
+    return found;
+  }
+
+  /** Records that one answer may hold. */
+  #rowsAtOnce({ values }: Wanted): number {
+    const bytes = RECORD_BYTES + (values ? this.#collection.dimension * NUMBER_BYTES : 0);
+    return Math.max(1, Math.floor(MAX_ANSWER_BYTES / bytes));
   }
 
   #points(request: Schemas['PointRequest'], signal: AbortSignal): Promise<readonly Point[]> {
@@ -261,6 +283,9 @@ class QdrantClient implements VectorClient {
     };
   }
 }
+
+/** What a ranking needs of each point. */
+const ID_ALONE = { with_payload: ['id'] };
 
 type Wanted = { readonly values: boolean; readonly metadata: boolean };
 type Ranked = { readonly id: string; readonly rawScore: number };
