@@ -110,6 +110,25 @@ describe('search', () => {
     expect(page.records).toHaveLength(2);
     expect(page.nextCursor).toBeDefined();
   });
+
+  it('leaves out a record that is gone before it was read', async () => {
+    const server = await doubled({ grpcMaxMessageSize: 40_000 });
+    const client = await open(server, OWN);
+    const records = [1, 2, 3, 4].map((n) => ({ id: `r${n}`, values: [1, n, 0], metadata: { n } }));
+    await client.upsert(records, NEVER);
+    const nearest = server.store.nearest.bind(server.store);
+    server.store.nearest = (...query) => {
+      const found = nearest(...query);
+      server.store.shard('Own', '').objects.delete(found[1]?.object.uuid ?? '');
+      return found;
+    };
+    const all = { includeValues: true, includeMetadata: true } as const;
+    const found = await client.search([1, 1, 0], { topK: 3, ...all }, NEVER);
+    expect(found.map(({ id, metadata }) => [id, metadata])).toEqual([
+      ['r1', { n: 1 }],
+      ['r3', { n: 3 }],
+    ]);
+  });
 });
 
 describe('records', () => {

@@ -205,7 +205,11 @@ function weaviateClient({
           propertiesFor(shown),
           signal,
         );
-        return best.map((match): ClientMatch => ({ ...match, ...records.get(match.id) }));
+        return best.flatMap((match): ClientMatch[] => {
+          const record = records.get(match.id);
+          // Gone between the two requests.
+          return record ? [{ ...match, ...record }] : [];
+        });
       }
     },
 
