@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { inspect } from 'node:util';
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
 import type { FileClient, OpenContext } from '../../../driver.ts';
@@ -389,5 +392,50 @@ describe('copies', () => {
     double.answerNext(412, { 'x-ms-error-code': 'ConditionNotMet' }, xml('ConditionNotMet'));
     await expect(client.move?.('a', 'b', NEVER)).rejects.toMatchObject({ code: 'conflict' });
     expect(double.heard()['if-match']).toBe('"old"');
+  });
+});
+
+describe('an answer that has no end', () => {
+  const chunk = Buffer.alloc(2 ** 20, ' ');
+
+  /** Answers all that matches so, and everything else as the double does. */
+  async function endless(status: number, match: RegExp) {
+    const server = createServer((request, response) => {
+      const isEndless = match.test(`${request.method} ${request.url}`);
+      response.writeHead(isEndless ? status : 200, {
+        'x-ms-request-id': '1',
+        'content-type': 'application/xml',
+      });
+      if (!isEndless)
+        return void response.end('<EnumerationResults><Blobs/><NextMarker/></EnumerationResults>');
+      const more = (): void => {
+        while (!response.destroyed && response.write(chunk)) continue;
+      };
+      response.on('drain', more);
+      more();
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    kept({
+      async close() {
+        server.closeAllConnections();
+        server.close();
+      },
+    });
+    const { port } = server.address() as AddressInfo; // a TCP server's address is never a pipe's name
+    return { endpoint: `http://127.0.0.1:${port}` };
+  }
+
+  it.each([200, 500])('is given up, after %d to a listing', async (status) => {
+    const options = await endless(status, /comp=list/);
+    expect(await failureOf(start({ options }))).toMatchObject({
+      code: 'backend_error',
+      details: { maxBytes: 32 * 2 ** 20 },
+    });
+  });
+
+  it('is left unread where it is the refusal of a file', async () => {
+    const client = await start({ options: await endless(503, /GET \/files\/a$/) });
+    expect(await failureOf(client.readBytes('a', undefined, NEVER))).toMatchObject({ code: 'unavailable' });
   });
 });

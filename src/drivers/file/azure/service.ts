@@ -1,8 +1,11 @@
+import { Readable } from 'node:stream';
 import type {
   BlockBlobClient,
   ContainerClient,
+  HttpOperationResponse as Response,
   Pipeline,
   StorageSharedKeyCredential,
+  WebResource,
 } from '@azure/storage-blob';
 import {
   ConnectorError,
@@ -18,6 +21,11 @@ import { hostTokens, IDENTITY_RANGE, principalTokens, type Tokens } from './toke
 
 const BLOB_RANGE = '^12.34.0';
 export const PEERS = { '@azure/storage-blob': BLOB_RANGE, '@azure/identity': IDENTITY_RANGE };
+
+/** A listing of 1,002 names has some two megabytes. */
+const MAX_TEXT_BYTES = 32 * 2 ** 20;
+/** What the client reads as "do not read the body yet, whatever the status". */
+const ANY_STATUS = new Set([Number.POSITIVE_INFINITY]);
 
 export type Sdk = typeof import('@azure/storage-blob');
 
@@ -148,7 +156,7 @@ function guardedPipeline(sdk: Sdk, credentials: Credentials, agents: Agents, end
           const token = await credentials.tokens.get(signal ?? AbortSignal.timeout(30_000));
           request.headers.set('authorization', `Bearer ${token}`);
         }
-        const response = await next.sendRequest(request);
+        const response = await answered(request, () => next.sendRequest(request));
         // Azure names each request, and so does Azurite for almost every one; what does not is another server.
         const { headers } = response;
         const isNamed =
@@ -159,6 +167,43 @@ function guardedPipeline(sdk: Sdk, credentials: Credentials, agents: Agents, end
     }),
   });
   return pipeline;
+}
+
+/**
+ * The answer, whose text is read no further than there is room: the client itself would read and unpack whatever comes.
+ * Where content was asked for, anything else is left unread, and its headers say what it is.
+ */
+async function answered(request: WebResource, send: () => Promise<Response>): Promise<Response> {
+  if (request.streamResponseStatusCodes !== undefined && request.streamResponseStatusCodes.size > 0) {
+    request.streamResponseStatusCodes = ANY_STATUS;
+    try {
+      return await send();
+    } catch (error) {
+      const { response } = error as { readonly response?: { readonly readableStreamBody?: unknown } };
+      if (response?.readableStreamBody instanceof Readable) response.readableStreamBody.destroy();
+      throw error;
+    }
+  }
+  let isTooLong = false;
+  request.onDownloadProgress = ({ loadedBytes }) => {
+    isTooLong = loadedBytes > MAX_TEXT_BYTES;
+    if (isTooLong) throw tooLong();
+  };
+  try {
+    return await send();
+  } catch (error) {
+    throw isTooLong ? tooLong() : error;
+  }
+}
+
+function tooLong(): ConnectorError {
+  return new ConnectorError(
+    'backend_error',
+    `the backend answered more than ${MAX_TEXT_BYTES} bytes at once`,
+    {
+      details: { maxBytes: MAX_TEXT_BYTES },
+    },
+  );
 }
 
 /**
