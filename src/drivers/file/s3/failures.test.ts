@@ -461,3 +461,21 @@ describe('an upload in parts', () => {
     expect(pulledAtFour).toBe(5);
   });
 });
+
+describe('an answer that has no end', () => {
+  it.each([200, 500])('is given up, with status %d, before there is no memory left', async (status) => {
+    const chunk = Buffer.alloc(2 ** 20, ' ');
+    const { client } = await opened((_asked, response) => {
+      response.writeHead(status, { 'content-type': 'application/xml' });
+      const more = (): void => {
+        while (!response.destroyed && response.write(chunk)) continue;
+      };
+      response.on('drain', more);
+      more();
+    });
+    await expect(client.list('', { recursive: true, limit: 10 }, NEVER)).rejects.toMatchObject({
+      code: 'backend_error',
+      details: { maxBytes: 32 * 2 ** 20 },
+    });
+  });
+});

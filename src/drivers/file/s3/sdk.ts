@@ -1,5 +1,5 @@
 import type * as S3 from '@aws-sdk/client-s3';
-import { loadPeer, type Agents } from '../../../driver.ts';
+import { ConnectorError, loadPeer, type Agents } from '../../../driver.ts';
 import { isAmazon, type S3Options } from './options.ts';
 
 export const S3_PEERS = {
@@ -18,6 +18,8 @@ export type ClientConfig = NonNullable<ConstructorParameters<Sdk['S3Client']>[0]
  * unread, during which its socket is silent.
  */
 const SILENCE_MS = 330_000;
+/** A listing of 1,000 keys has some two megabytes. */
+const MAX_ANSWER_BYTES = 32 * 2 ** 20;
 const NO_LOG = { trace() {}, debug() {}, info() {}, warn() {}, error() {} };
 
 export function loadSdk(): Promise<Sdk> {
@@ -43,6 +45,7 @@ export function baseConfig({ region }: Pick<S3Options, 'region'>, { http, https 
     authSchemePreference: [],
     userAgentAppId: 'connector-registry',
     logger: NO_LOG,
+    streamCollector: wholeOf,
     requestHandler: {
       httpAgent: http,
       httpsAgent: https,
@@ -55,6 +58,25 @@ export function baseConfig({ region }: Pick<S3Options, 'region'>, { http, https 
       logger: NO_LOG,
     },
   } as const;
+}
+
+/** An answer that is no content of a file: the SDK itself would read whatever comes. */
+async function wholeOf(body: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of body) {
+    bytes += chunk.byteLength;
+    if (bytes > MAX_ANSWER_BYTES)
+      throw new ConnectorError(
+        'backend_error',
+        `the backend answered more than ${MAX_ANSWER_BYTES} bytes at once`,
+        {
+          details: { maxBytes: MAX_ANSWER_BYTES },
+        },
+      );
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, bytes);
 }
 
 /** What a client of S3 is made with, but for its credentials. */
