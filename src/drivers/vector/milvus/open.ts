@@ -10,6 +10,7 @@ import {
 import { milvusVectors } from './client.ts';
 import { ensureCollection, serverVersion, type Shape } from './collection.ts';
 import { connection, loadSdk } from './connection.ts';
+import { following } from './following.ts';
 import type { MilvusOptions } from './options.ts';
 
 /** Opens the connector's collection, which is made where there is none. */
@@ -21,8 +22,13 @@ export async function milvusClient(
   // https://milvus.io/docs/metric.md (read 2026-11-25)
   if (dimension < 2) throw invalidField('vector_dimension', 'is from 2 to 32768 in Milvus');
   const sdk = await loadSdk();
-  const addresses = await reach(context, targetOf(options.endpoint, options.ca));
-  const opened = connection(sdk, options, addresses);
+  const target = targetOf(options.endpoint, options.ca);
+  const addresses = await reach(context, target);
+  const opened = following(
+    (found) => connection(sdk, options, found),
+    () => context.network.resolve(target.host),
+    addresses,
+  );
   const { collection = ownName(context.connectorId), index } = options;
   const shape: Shape = { name: collection, dimension, metric, index };
   try {

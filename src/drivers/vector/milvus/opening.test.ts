@@ -1,4 +1,6 @@
 import { mkdtempSync, rmSync } from 'node:fs';
+import { once } from 'node:events';
+import { connect as connectTo, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
@@ -85,6 +87,36 @@ describe('the network', () => {
     expect(new Set(server.requests.map(({ host }) => host))).toEqual(
       new Set([`milvus.invalid:${server.port}`]),
     );
+  });
+
+  it('is asked again once nobody is at the address, and the client follows the name', async () => {
+    const server = await start();
+    // The same server at two addresses: one of them is a way to the other, and goes away.
+    const way = createServer((socket) => {
+      const on = connectTo(server.port, '127.0.0.1');
+      for (const [one, other] of [
+        [socket, on],
+        [on, socket],
+      ] as const)
+        one.on('error', () => {}).on('close', () => other.destroy());
+      socket.pipe(on).pipe(socket);
+      sockets.add(socket);
+    });
+    const sockets = new Set<Socket>();
+    way.listen(server.port, '127.0.0.2');
+    await once(way, 'listening');
+    let address = '127.0.0.2';
+    const guarded = network(egressPolicy({ allowPrivate: true }), (_host, _options, done) =>
+      done(null, [{ address, family: 4 }]),
+    );
+    const endpoint = `http://milvus.invalid:${server.port}`;
+    const client = await connect({ endpoint }, { network: guarded });
+    expect(await client.count(undefined, NEVER)).toBe(0);
+    way.close();
+    for (const socket of sockets) socket.destroy();
+    await expect(client.count(undefined, NEVER)).rejects.toMatchObject({ code: 'unavailable' });
+    address = '127.0.0.1';
+    await vi.waitFor(async () => expect(await client.count(undefined, NEVER)).toBe(0), WITHIN);
   });
 
   it('is refused where the rule forbids the address, before anything is sent', async () => {
