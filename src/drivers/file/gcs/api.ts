@@ -81,7 +81,7 @@ export function jsonApi({
         }
       }
       const isFine = response.ok || request.alsoFine?.includes(response.status) === true;
-      if (!isFine) throw await failureOf(response, request.subject, clock);
+      if (!isFine) throw await failureOf(response, request.subject, { clock, token });
       if (token !== undefined) remember(accepted, token);
       return response;
     } catch (error) {

@@ -25,10 +25,18 @@ const failure = z.object({
 });
 const TOO_MANY = new Set(['rateLimitExceeded', 'userRateLimitExceeded']);
 
-/** The error of an answer that is no success; its body is read to the end. */
-export async function failureOf(response: Response, subject: Subject, clock: Clock): Promise<ConnectorError> {
+/**
+ * The error of an answer that is no success; its body is read to the end. A backend may repeat what it was sent, so that
+ * the token is taken out of its words.
+ */
+export async function failureOf(
+  response: Response,
+  subject: Subject,
+  { clock, token }: { readonly clock: Clock; readonly token: string | undefined },
+): Promise<ConnectorError> {
   const { status } = response;
-  const { message, reason } = said(await response.text());
+  const text = await response.text();
+  const { message, reason } = said(token === undefined ? text : text.replaceAll(token, '***'));
   const retryAfterMs = parseRetryAfter(response.headers.get('retry-after'), clock.now());
   if (status === 404) return missing(subject, message);
   if (status === 412) return unmet(subject);

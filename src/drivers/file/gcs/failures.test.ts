@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { ConnectorError, type OpenContext } from '../../../driver.ts';
@@ -303,4 +306,29 @@ describe('what may not be seen', () => {
       expect(inspect(error, { depth: 12, showHidden: true })).not.toMatch(secrets);
     }
   });
+});
+
+it('a token that a backend repeats in its refusal is shown nowhere', async () => {
+  const token = 'canary-token-51c7';
+  const server = createServer(({ url = '', headers: { authorization = '' } }, response) => {
+    if (url === '/token') return void response.end(JSON.stringify({ access_token: token, expires_in: 3600 }));
+    if (url.includes('/o?')) return void response.end('{"kind":"storage#objects"}');
+    const error = { message: `not with ${authorization}`, errors: [{ reason: authorization }] };
+    response
+      .writeHead(403)
+      .end(url.includes('json') ? JSON.stringify({ error }) : `not with ${authorization}`);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  closing({ close: async () => server.close() });
+  const { port } = server.address() as AddressInfo; // a TCP server's address is never a pipe's name
+  const endpoint = `http://127.0.0.1:${port}`;
+  const client = await start({ endpoint, token_endpoint: `${endpoint}/token` });
+  for (const path of ['json', 'text']) {
+    const error = await failureOf(client.stat(path, NEVER));
+    expect(error).toMatchObject({
+      code: 'permission_denied',
+      message: expect.stringContaining('Bearer ***'),
+    });
+    expect(inspect(error, { depth: 10, showHidden: true })).not.toContain(token);
+  }
 });
