@@ -18,6 +18,7 @@ import { openContext } from '../../../testing/open-context.ts';
 import { blobList } from './blob-list.fixture.ts';
 import { failureOf } from './files.fixture.ts';
 import driver from './index.ts';
+import { checkIdentity } from './service.ts';
 
 const KEY = Buffer.from('worthless-key-5d1c').toString('base64');
 const double = await blobList(3);
@@ -72,9 +73,12 @@ describe('options', () => {
   it('refuse half a service principal, and tokens in clear', () => {
     for (const name of Object.keys(principal))
       expect(valid({ ...principal, [name]: undefined }).error?.issues).toMatchObject([{ path: [name] }]);
-    expect(valid({ ...principal, endpoint: 'http://127.0.0.1/acme' }).error?.issues).toMatchObject([
-      { path: ['endpoint'] },
-    ]);
+    for (const endpoint of ['http://127.0.0.1/acme', 'HTTP://127.0.0.1/acme'])
+      expect(valid({ ...principal, endpoint }).error?.issues).toMatchObject([{ path: ['endpoint'] }]);
+    const host = { account: 'acme', container: 'files', endpoint: 'HTTP://127.0.0.1/acme' };
+    expect(() =>
+      checkIdentity(driver.options.parse(host), openContext({ folder: '/nowhere', authType: 'iam' })),
+    ).toThrow(expect.objectContaining({ issues: [expect.objectContaining({ path: 'endpoint' })] }));
   });
 
   it('refuse names that would be another address', () => {

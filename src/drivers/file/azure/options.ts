@@ -83,7 +83,7 @@ export const azureOptions = fields.superRefine((options, { addIssue }) => {
   ];
   for (const way of ways.slice(1))
     refuse(way, `and ${ways[0]} exclude each other: give one kind of credentials`);
-  if (hasPrincipal && options.endpoint?.startsWith('http:'))
+  if (hasPrincipal && /^http:/i.test(options.endpoint ?? ''))
     refuse('endpoint', 'is https where tokens are sent: whoever saw one could use it');
 });
 export type AzureOptions = z.output<typeof azureOptions>;

@@ -86,7 +86,9 @@ function isGiven({ account_key, sas_token, client_secret }: AzureOptions): boole
 }
 
 export function endpointOf({ endpoint, account }: AzureOptions): string {
-  return (endpoint ?? `https://${account}.blob.core.windows.net`).replace(/\/+$/, '');
+  const url = endpoint ?? `https://${account}.blob.core.windows.net`;
+  // What is decided by the scheme looks for its usual spelling.
+  return url.replace(/\/+$/, '').replace(/^https?:/i, (scheme) => scheme.toLowerCase());
 }
 
 export async function azureService(options: AzureOptions, context: OpenContext): Promise<Service> {
