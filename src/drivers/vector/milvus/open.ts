@@ -32,14 +32,11 @@ export async function milvusClient(
   const { collection = ownName(context.connectorId), index } = options;
   const shape: Shape = { name: collection, dimension, metric, index };
   try {
-    await context.stage('credentials', () =>
-      opened.during(signal, async (client) => {
-        checkVersion(await serverVersion(client));
-      }),
-    );
-    await context.stage('collection', () =>
-      opened.during(signal, (client) => ensureCollection(client, shape, context)),
-    );
+    const version = await context.stage('credentials', () => opened.during(signal, serverVersion));
+    await context.stage('collection', async () => {
+      checkVersion(version);
+      await opened.during(signal, (client) => ensureCollection(client, shape, context));
+    });
   } catch (error) {
     await opened.close();
     throw error;

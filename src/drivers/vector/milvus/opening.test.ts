@@ -233,10 +233,17 @@ describe('opening', () => {
 
   it('refuses a server that is too old, and vectors of one number', async () => {
     const old = await start({ version: 'v2.4.17' });
-    await expect(connect({ endpoint: old.url })).rejects.toMatchObject({
+    const stages: string[] = [];
+    const stage = <T>(name: string, step: () => Promise<T>): Promise<T> => {
+      stages.push(name);
+      return step();
+    };
+    await expect(connect({ endpoint: old.url }, { stage })).rejects.toMatchObject({
       code: 'unsupported',
       message: expect.stringContaining('v2.4.17') as string,
     });
+    // The credentials were good.
+    expect(stages.at(-1)).toBe('collection');
     await expect(connect({ endpoint: old.url }, { dimension: 1 })).rejects.toMatchObject({
       code: 'invalid_argument',
     });

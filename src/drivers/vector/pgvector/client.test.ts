@@ -193,6 +193,27 @@ describe('a search by the index', () => {
     }
   });
 
+  it('is refused before 0.5.0, and not as if the credentials were wrong', async () => {
+    const stages: string[] = [];
+    await server.query(`UPDATE pg_extension SET extversion = '0.4.4' WHERE extname = 'vector'`);
+    try {
+      const own: VectorOpenContext = {
+        ...context,
+        stage: (name, step) => {
+          stages.push(name);
+          return step();
+        },
+      };
+      await expect(open({}, own)).rejects.toMatchObject({
+        code: 'unsupported',
+        message: expect.stringContaining('pgvector is 0.4.4'),
+      });
+    } finally {
+      await server.query(`UPDATE pg_extension SET extversion = '0.8.7' WHERE extname = 'vector'`);
+    }
+    expect(stages.at(-1)).toBe('collection');
+  });
+
   it('warns where somebody dropped it, and goes on without', async () => {
     const own = await open({ table: 'bare', exact_max_mb: 0 });
     await server.query('DROP INDEX bare_hnsw');

@@ -47,7 +47,7 @@ function identifier(name: string): string {
  *
  * @throws ConnectorError `invalid_state` where its text is not UTF-8, `unsupported` for a pgvector before 0.5.0.
  */
-export async function factsOf(session: Session): Promise<Facts | undefined> {
+async function factsOf(session: Session): Promise<Facts | undefined> {
   const { rows } = await session.run({
     text: `SELECT current_setting('server_version'), current_setting('server_encoding'), e.extversion, n.nspname, t.oid
       FROM (SELECT) AS one LEFT JOIN pg_extension e ON e.extname = 'vector'

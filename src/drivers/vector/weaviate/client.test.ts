@@ -339,7 +339,15 @@ it.each(['1.32.9', '0.99.0', 'latest'])(
   'refuses the server %s, whose filters know no negation',
   async (version) => {
     const server = await doubled({ version });
-    await expect(open(server)).rejects.toMatchObject({ code: 'unsupported' });
+    const stages: string[] = [];
+    const stage = <T>(name: string, step: () => Promise<T>): Promise<T> => {
+      stages.push(name);
+      return step();
+    };
+    const context = { ...vectorContext(scratch, 3, 'cosine'), stage };
+    await expect(open(server, {}, context)).rejects.toMatchObject({ code: 'unsupported' });
+    // The credentials were good.
+    expect(stages.at(-1)).toBe('collection');
   },
 );
 

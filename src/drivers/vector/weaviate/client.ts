@@ -69,12 +69,15 @@ export async function openWeaviate(
     const collection = options.collection ?? `Connector_${context.connectorId.replaceAll('-', '')}`;
     const { dimension, metric } = context;
     const held = collectionOf(api, { collection, tenant }, { dimension, metric });
-    const { messageBytes } = await context.stage('credentials', async () => {
+    const { version, messageBytes } = await context.stage('credentials', async () => {
       const meta = await metaOf(api, signal);
       await health(grpc, options, signal);
       return meta;
     });
-    await context.stage('collection', () => held.prepare(signal));
+    await context.stage('collection', async () => {
+      checkVersion(version);
+      await held.prepare(signal);
+    });
     // Four thirds of four bytes for each number.
     const rowBytes = Math.ceil((dimension * 16) / 3) + RECORD_BYTES;
     const answerBytes = Math.min(MAX_ANSWER_BYTES, messageBytes / 2);
@@ -155,6 +158,7 @@ function weaviateClient({
   return {
     async check(signal) {
       const { version } = await metaOf(api, signal);
+      checkVersion(version);
       const notes: readonly Note[] = await held.stand(signal);
       // What is counted came by gRPC.
       await count(undefined, signal);
@@ -306,10 +310,14 @@ const meta = z.object({ version: z.string(), grpcMaxMessageSize: z.number().posi
 /** What the server says of itself: it needs credentials, and is the cheapest request that does. */
 async function metaOf(api: Rest, signal: AbortSignal) {
   const { version, grpcMaxMessageSize = MESSAGE_BYTES } = await api.json('GET', '/meta', meta, { signal });
+  return { version, messageBytes: grpcMaxMessageSize };
+}
+
+/** @throws ConnectorError `unsupported` for a server that is too old. */
+function checkVersion(version: string): void {
   const [major = 0, minor = 0] = version.split('.').map(Number);
   const [minMajor, minMinor] = MINIMUM;
-  if (major > minMajor || (major === minMajor && minor >= minMinor))
-    return { version, messageBytes: grpcMaxMessageSize };
+  if (major > minMajor || (major === minMajor && minor >= minMinor)) return;
   throw new ConnectorError(
     'unsupported',
     `the server is Weaviate ${quoted(version)}, and filters need ${MINIMUM.join('.')} at least`,
