@@ -1,6 +1,6 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { chmod, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -24,18 +24,25 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-function launch(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+type As = {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly uid?: number;
+  readonly gid?: number;
+};
+
+function launch(args: readonly string[], { env, ...user }: As = {}) {
   const child = spawn(process.execPath, [MAIN, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { PATH: process.env['PATH'], CONNECTORS_DATA_DIR: folder, CONNECTORS_PORT: '0', ...env },
+    ...user,
   });
   running.add(child);
   child.once('close', () => running.delete(child));
   return child;
 }
 
-async function finished(args: readonly string[], env?: Readonly<Record<string, string>>) {
-  const child = launch(args, env);
+async function finished(args: readonly string[], as?: As) {
+  const child = launch(args, as);
   const [stdout, stderr, [code]] = await Promise.all([
     text(child.stdout),
     text(child.stderr),
@@ -133,3 +140,25 @@ it('ends a command that is interrupted with 130', { timeout: 60_000 }, async () 
   const [code] = await once(child, 'close');
   expect(code).toBe(130);
 });
+
+it.runIf(process.getuid?.() === 0)(
+  'names a local file that this user may not read, whatever would read it',
+  { timeout: 60_000 },
+  async () => {
+    const file = join(folder, 'closed.ndjson');
+    await writeFile(file, '{"id":"a","values":[1,2]}\n', { mode: 0o600 });
+    await chmod(folder, 0o777);
+    const somebody = { uid: 65_534, gid: 65_534, env: { CONNECTORS_DATA_DIR: join(folder, 'data') } };
+    await finished(['create', 'notes', '--type', 'file', '--tenant', 'a'], somebody);
+    await finished(['create', 'v', '--type', 'vector', '--dimension', '2', '--tenant', 'a'], somebody);
+    for (const args of [
+      ['files', 'put', 'notes', file],
+      ['files', 'cp', file, 'notes:'],
+      ['vectors', 'import', 'v', file],
+    ])
+      expect(await finished([...args, '--tenant', 'a'], somebody)).toEqual({
+        ...{ code: 1, stdout: '' },
+        stderr: `error: ${file}: this user may not do that (permission_denied)\n`,
+      });
+  },
+);

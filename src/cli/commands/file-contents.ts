@@ -1,5 +1,4 @@
 import type { Command } from 'commander';
-import { createReadStream } from 'node:fs';
 import { basename } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { ConnectorError } from '../../errors/error.ts';
@@ -12,6 +11,7 @@ import { withByteProgress } from '../progress.ts';
 import type { Settings } from '../settings.ts';
 import type { Terminal } from '../terminal.ts';
 import { textOrBase64 } from '../files/content.ts';
+import { consumed, openLocal } from '../files/opened.ts';
 import { namedFile, remoteOf } from '../files/remote.ts';
 
 /** Adds the commands that move the content of one file. */
@@ -81,10 +81,12 @@ export function addFileContents(files: Command, terminal: Terminal, settings: Se
             );
           const connector = await session.find(reference);
           const totalBytes = await localSize(file);
-          const source = file === '-' ? terminal.stdin : createReadStream(file);
-          const content = withByteProgress(terminal, { label: file, totalBytes }, source);
+          const source = file === '-' ? terminal.stdin : (await openLocal(file, { followLinks: true })).body;
           const input = { path: given ?? basename(file), ...(!overwrite && { if_none_match: '*' }) };
-          const answer = await session.run(fileWrite, input, { connector, content });
+          const answer = await consumed(source, (body) => {
+            const content = withByteProgress(terminal, { label: file, totalBytes }, body);
+            return session.run(fileWrite, input, { connector, content });
+          });
           await session.answer(answer, () => `wrote ${answer.path}, ${answer.size} bytes`);
         },
       ),

@@ -20,7 +20,8 @@ import { NAMED_REFUSALS, reportRefusals, throwForConnector } from '../refusals.t
 import type { Settings } from '../settings.ts';
 import { keepMemorySteady } from '../steady-memory.ts';
 import type { Terminal } from '../terminal.ts';
-import { localSize } from '../local-file.ts';
+import { localError, localSize } from '../local-file.ts';
+import { shapeOf } from '../vector-pages.ts';
 
 /** What one request sends, and so what an interruption may have to repeat at most. */
 const SLICE = { lines: 10_000, ms: 2_000 };
@@ -77,6 +78,7 @@ export function addVectorImport(vectors: Command, terminal: Terminal, settings: 
         keepMemorySteady();
         const size = await localSize(file);
         const connector = await session.find(reference);
+        shapeOf(connector);
         const job = await openJob(terminal, stateFolder(settings), {
           names: ['import', connector.connector_id, resolve(file)],
           schema: standing,
@@ -227,7 +229,9 @@ function stopped(
 /** What tells a file from what it was: size, date, and a digest of its beginning. */
 async function fingerprintOf(file: string): Promise<Fingerprint> {
   const { size, mtimeMs } = await stat(file);
-  const handle = await open(file);
+  const handle = await open(file).catch((error: unknown) => {
+    throw localError(error, file);
+  });
   try {
     const { buffer, bytesRead } = await handle.read({ buffer: Buffer.alloc(HEAD_BYTES), position: 0 });
     const head = createHash('sha256').update(buffer.subarray(0, bytesRead)).digest('hex');
