@@ -12,6 +12,7 @@ const WINDOW = 32_768;
 const MAX_KEPT = 2 * WINDOW;
 /** How old the facts of a kept window may become: a file that is changed in place does not change its folder. */
 const FRESH_MS = 15_000;
+const MAX_NAME_BYTES = 255;
 /** Answers asked for at once; OpenSSH puts 100 names into one. */
 const READS_AT_ONCE = 4;
 
@@ -201,8 +202,10 @@ async function nextNames(exchange: Exchange, handle: Handle): Promise<readonly L
 
 const END_OF_FILE = 1;
 
+/** One that a path may have in it: what is longer is no file system's, and would be kept until it is all of the memory. */
 function isName(text: string): boolean {
-  return text !== '' && text !== '.' && text !== '..' && !text.includes('/') && !text.includes('\0');
+  if (text === '' || text === '.' || text === '..' || text.includes('/') || text.includes('\0')) return false;
+  return text.length * 3 <= MAX_NAME_BYTES || Buffer.byteLength(text) <= MAX_NAME_BYTES;
 }
 
 async function lookAt(exchange: Exchange, path: string): Promise<Attributes | undefined> {

@@ -6,7 +6,7 @@ import { NEVER } from '../../../policies/pipeline.ts';
 import { testClock } from '../../../testing/clock.ts';
 import { openContext } from '../../../testing/open-context.ts';
 import { type Double, startDouble } from './double.fixture.ts';
-import { Entries } from './entries.ts';
+import { Entries, namesIn } from './entries.ts';
 import { statusFailure } from './errors.ts';
 import type { Attributes, Exchange, Listed } from './exchange.ts';
 import driver from './index.ts';
@@ -180,4 +180,21 @@ describe.runIf(hasSshd)('a folder of OpenSSH', () => {
       await writeFile(Buffer.concat([Buffer.from(`${server.root}/bytes/`), name]), 'x');
     expect(await namesOf(client, 'bytes', 10)).toEqual(['a\ufffd', 'plain']);
   });
+});
+
+it('a name that is longer than any file system has is left out, also by the sweep, which keeps names', async () => {
+  const long = 'x'.repeat(256);
+  const answers = [['a', long, 'é'.repeat(128), 'x'.repeat(255)], undefined];
+  const exchange = {
+    opendir: async () => Buffer.from('h'),
+    release: () => {},
+    async readdir() {
+      const names = answers.shift();
+      if (names === undefined) throw statusFailure(1, 'end', (text) => text);
+      return names.map((filename) => ({ filename }));
+    },
+  } as unknown as Exchange;
+  const found: string[] = [];
+  for await (const { filename } of namesIn(exchange, '/')) found.push(filename);
+  expect(found).toEqual(['a', 'x'.repeat(255)]);
 });
