@@ -118,6 +118,31 @@ describe('files cp', () => {
     expect([await content('rich', 'two'), await content('plain', 'two')]).toEqual(['once', 'once']);
   });
 
+  it('makes the folder of a local target, but none for a file that does not exist', async () => {
+    await (await connector('notes')).writeFile('one', '1');
+    expect((await run(['files', 'cp', 'notes:nope', at('new/x')])).code).toBe(1);
+    expect(await readdir(at('.'))).toEqual([]);
+    await writeFile(at('file'), 'kept');
+    const refused = await run(['files', 'cp', 'notes:one', at('file/x')]);
+    expect(refused.stderr).toBe(
+      `error: ${at('file')}: a file stands where a folder is needed (already_exists)\n`,
+    );
+  });
+
+  it('tells on one line what a name that forges others or colours would show', async () => {
+    await writeFile(at('a\n\u001B[31mb'), '1');
+    const { stdout } = await run(['files', 'cp', at('a\n\u001B[31mb'), 'notes:forged/']);
+    expect(stdout).toBe(`copied ${at('a \uFFFD[31mb')} to notes:forged/a \uFFFD[31mb, 1 B\n`);
+  });
+
+  it('says how many of several files are done where one fails', async () => {
+    await (await connector('notes')).writeFile('one', '1');
+    const { code, stdout, stderr } = await run(['files', 'cp', 'notes:one', 'notes:nope', at('new')]);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr).toMatch(/^1 of 2 files are done, not notes:nope\nerror: .*\(not_found\)\n$/);
+    expect(await readdir(at('new'))).toEqual(['one']);
+  });
+
   it('replaces nothing under --no-overwrite', async () => {
     await writeFile(at('old.txt'), 'old');
     await (await connector('notes')).writeFile('old.txt', 'kept');

@@ -1,6 +1,4 @@
 import type { Command } from 'commander';
-import { mkdir } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import { ConnectorError } from '../../errors/error.ts';
 import { byteBar } from '../byte-bar.ts';
 import { byteSize } from '../bytes.ts';
@@ -11,8 +9,9 @@ import { inFolder, isFolder, type Place, placeOf, shownPlace } from '../files/pl
 import type { RemoteFolder } from '../files/remote-folder.ts';
 import { type Assignment, assignment } from '../flag-values.ts';
 import { example } from '../help.ts';
+import { say } from '../print.ts';
 import type { Settings } from '../settings.ts';
-import type { Terminal } from '../terminal.ts';
+import { oneLine, type Terminal } from '../terminal.ts';
 
 type CopyFlags = {
   readonly overwrite: boolean;
@@ -46,7 +45,8 @@ export function addFileCopies(files: Command, terminal: Terminal, settings: Sett
         'connectors files cp photos/*.jpg notes:photos/',
         'connectors files cp notes:a.txt notes:b.txt backup:2026/',
         'connectors files cp notes:reports/2026.pdf .',
-        'mysqldump app | connectors files cp - notes:app.sql --metadata source=app',
+        'mysqldump app | connectors files cp - notes:app.sql',
+        'connectors files cp logo.svg bucket:logo.svg --content-type image/svg+xml --metadata author=zoe',
       ),
     )
     .action(
@@ -54,8 +54,7 @@ export function addFileCopies(files: Command, terminal: Terminal, settings: Sett
         const pairs = await pairsOf(session, paths);
         for (const { from, to } of pairs) await checkCopy(from, to, terminal.command);
         checkFlags(session, pairs, flags);
-        const copied: Copied[] = [];
-        for (const pair of pairs) copied.push(await copiedOne(session, pair, flags));
+        const copied = await inTurn(terminal, pairs, (pair) => copiedOne(session, pair, flags));
         if (pairs.some(({ to }) => to.kind === 'stream')) return;
         await session.answer({ files: copied }, () => copied.map((one) => sentence('copied', one)));
       }),
@@ -87,8 +86,7 @@ export function addFileCopies(files: Command, terminal: Terminal, settings: Sett
             );
           await checkCopy(from, to, terminal.command);
         }
-        const moved: Copied[] = [];
-        for (const pair of pairs) moved.push(await movedOne(session, pair));
+        const moved = await inTurn(terminal, pairs, (pair) => movedOne(session, pair));
         await session.answer({ files: moved }, () => moved.map((one) => sentence('moved', one)));
       }),
     );
@@ -138,8 +136,29 @@ function checkFlags(session: CommandSession, pairs: readonly Pair[], flags: Copy
     throw new ConnectorError('invalid_argument', 'the file itself goes to stdout; leave --json out');
 }
 
+/** One pair after another; where one fails, a person is told how many are done. */
+async function inTurn(
+  terminal: Terminal,
+  pairs: readonly Pair[],
+  work: (pair: Pair) => Promise<Copied>,
+): Promise<readonly Copied[]> {
+  const done: Copied[] = [];
+  for (const pair of pairs) {
+    try {
+      done.push(await work(pair));
+    } catch (error) {
+      if (pairs.length > 1)
+        say(
+          terminal,
+          oneLine(`${done.length} of ${pairs.length} files are done, not ${shownPlace(pair.from)}`),
+        );
+      throw error;
+    }
+  }
+  return done;
+}
+
 async function copiedOne(session: CommandSession, { from, to }: Pair, flags: CopyFlags): Promise<Copied> {
-  if (to.kind === 'local') await mkdir(dirname(to.path), { recursive: true });
   const [source, target] = [endOf(session, from), endOf(session, to)];
   const bar = byteBar(session.terminal, shownPlace(from));
   const options: CopyOptions = {
@@ -179,5 +198,5 @@ async function movedOne(session: CommandSession, { from, to }: Pair): Promise<Co
 }
 
 function sentence(done: string, { from, to, size }: Copied): string {
-  return `${done} ${from} to ${to}${size === undefined ? '' : `, ${byteSize(size)}`}`;
+  return oneLine(`${done} ${from} to ${to}${size === undefined ? '' : `, ${byteSize(size)}`}`);
 }

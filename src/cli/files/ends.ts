@@ -1,10 +1,10 @@
-import { stat } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { mkdir, stat } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { filePath } from '../../connectors/file/path.ts';
 import { ConnectorError } from '../../errors/error.ts';
 import type { CommandSession } from '../command-session.ts';
-import { replaceWhole } from '../local-file.ts';
+import { localError, replaceWhole } from '../local-file.ts';
 import { openLocal } from './opened.ts';
 import { type Place, shownPlace } from './place.ts';
 import { checkOneTenant } from './remote.ts';
@@ -24,7 +24,11 @@ export function endOf(session: CommandSession, place: Place): End {
       path: place.path,
       side: {
         open: (path) => openLocal(path, { followLinks: true }),
-        write: (path, content, options) => replaceWhole(path, content, signal, options),
+        // Not before the source is open: what does not exist leaves no folder behind.
+        async write(path, content, options) {
+          await makeFolder(dirname(path));
+          await replaceWhole(path, content, signal, options);
+        },
       },
     };
   return {
@@ -34,6 +38,18 @@ export function endOf(session: CommandSession, place: Place): End {
       write: (_path, content) => pipeline(content, stdout, { end: false, signal }),
     },
   };
+}
+
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EEXIST')
+      throw new ConnectorError('already_exists', `${folder}: a file stands where a folder is needed`, {
+        ...{ cause: error, details: { errno: 'EEXIST' } },
+      });
+    throw localError(error, folder);
+  }
 }
 
 /**
