@@ -67,6 +67,13 @@ describe('scores', () => {
     expect(await client.search([1, 1, 1], { topK: 1, ...plain }, NEVER)).toEqual([{ id: 'a', rawScore: 0 }]);
   });
 
+  it('are no cosine beyond 1, which float32 makes of equal directions', async () => {
+    const { client } = await started();
+    const values = [13 / 7, 13 / 3, 1 / 13].map(Math.fround);
+    await client.upsert([{ id: 'a', values: values.map((x) => x * 3) }], NEVER);
+    expect(await client.search(values, { topK: 1, ...plain }, NEVER)).toEqual([{ id: 'a', rawScore: 1 }]);
+  });
+
   it('that are equal are all read before the smallest ids are chosen', async () => {
     const { client, server } = await started();
     const ids = Array.from({ length: 300 }, (_, i) => `t${String(i).padStart(3, '0')}`);

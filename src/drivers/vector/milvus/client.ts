@@ -5,6 +5,7 @@ import {
   type ClientMatch,
   type ClientQuery,
   type DeleteSelector,
+  type DistanceMetric,
   type Filter,
   type ListPage,
   type Note,
@@ -102,7 +103,7 @@ export function milvusVectors(connection: Connection, shape: Shape): VectorClien
     return results.map((row: Found) => {
       const { score } = row;
       if (typeof score !== 'number') throw nonsense(new Error('a match without a score'));
-      return { row, id: idOf(row), rawScore: metric === 'euclidean' ? Math.sqrt(Math.max(0, score)) : score };
+      return { row, id: idOf(row), rawScore: rawScoreOf(metric, score) };
     });
   };
 
@@ -271,6 +272,12 @@ export function milvusVectors(connection: Connection, shape: Shape): VectorClien
 
     close: () => connection.close(),
   };
+}
+
+/** What the metric calls Milvus' score; rounding to float32 takes a square below 0 and a cosine beyond 1. */
+function rawScoreOf(metric: DistanceMetric, score: number): number {
+  if (metric === 'euclidean') return Math.sqrt(Math.max(0, score));
+  return metric === 'cosine' ? Math.min(1, Math.max(-1, score)) : score;
 }
 
 function outputOf({ values, metadata }: Wanted): string[] {
