@@ -118,6 +118,19 @@ describe('files cp', () => {
     expect([await content('rich', 'two'), await content('plain', 'two')]).toEqual(['once', 'once']);
   });
 
+  it('says how a local file with a colon is written', async () => {
+    // Vitest gives workers no folder of their own, so the file is named from here.
+    const name = `colon-${process.pid}:b`;
+    await writeFile(name, '1');
+    try {
+      expect((await run(['files', 'cp', name, 'notes:'])).stderr).toContain(
+        `there is no connector "colon-${process.pid}" of tenant acme; the local file of that name is ./${name}`,
+      );
+    } finally {
+      await rm(name);
+    }
+  });
+
   it('makes the folder of a local target, but none for a file that does not exist', async () => {
     await (await connector('notes')).writeFile('one', '1');
     expect((await run(['files', 'cp', 'notes:nope', at('new/x')])).code).toBe(1);

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { ConnectorError } from '../../errors/error.ts';
+import { ConnectorError, isConnectorError } from '../../errors/error.ts';
 import type { CommandSession } from '../command-session.ts';
 import { fileConnector, type Remote, splitRemote } from './remote.ts';
 
@@ -16,7 +16,20 @@ export async function placeOf(session: CommandSession, text: string): Promise<Pl
   if (text === '') throw new ConnectorError('invalid_argument', 'an empty word names no file');
   const both = splitRemote(text);
   if (!both) return { kind: 'local', path: text };
-  return { kind: 'remote', connector: await fileConnector(session, both.reference), path: both.path };
+  try {
+    return { kind: 'remote', connector: await fileConnector(session, both.reference), path: both.path };
+  } catch (error) {
+    throw await namingLocal(error, text);
+  }
+}
+
+/** The failure to find a connector with the way to write what is a local file. */
+async function namingLocal(failure: unknown, text: string): Promise<unknown> {
+  if (!isConnectorError(failure) || failure.code !== 'not_found') return failure;
+  if (!(await stat(text).catch(() => undefined))) return failure;
+  return new ConnectorError(failure.code, `${failure.message}; the local file of that name is ./${text}`, {
+    cause: failure,
+  });
 }
 
 /** A place as people write it. */
