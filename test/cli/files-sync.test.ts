@@ -257,7 +257,7 @@ describe('--delete', () => {
     await sync(here(), 'b:');
     const refused = await sync('b:typo', here(), '--delete');
     expect(refused).toMatchObject({ code: 2, stdout: '' });
-    expect(refused.stderr).toMatch(/the source holds no files.*check its path, or give --allow-empty/);
+    expect(refused.stderr).toMatch(/the source holds no files.*check its path, or give --allow-empty \(/);
     expect(Object.keys(await local(here()))).toHaveLength(5);
     expect((await sync(here('nope'), 'b:', '--delete')).code).toBe(1);
     expect(counts(await sync('b:typo', here(), '--delete', '--allow-empty'))).toEqual({

@@ -146,13 +146,16 @@ async function digest(side: Side, path: string): Promise<string> {
 /** The failure with what is copied by then; Ctrl-C is one that is said beside what it answers. */
 function stopped(error: unknown, terminal: Terminal, { copied, deleted }: SyncTally): unknown {
   const removed = deleted === 0 ? '' : ` and ${count(deleted)} deleted`;
-  const stands = `${count(copied)} files are copied${removed}; the same command goes on with what is missing`;
+  const files = copied === 1 ? '1 file is' : `${count(copied)} files are`;
+  const stands = `${files} copied${removed}; the same command goes on with what is missing`;
   if (terminal.signal.aborted) {
     say(terminal, stands);
     return error ?? new ConnectorError('cancelled', 'interrupted');
   }
   const { code, message, issues, details, connectorId, connectorType, retryAfterMs, cause } =
     asConnectorError(error);
+  // A command that is refused is not one to repeat.
+  if (code === 'invalid_argument' && copied + deleted === 0) return error;
   return new ConnectorError(code, `${message}; ${stands}`, {
     ...{ issues, details, connectorId, connectorType, cause: cause ?? error },
     ...(retryAfterMs !== undefined && { retryAfterMs }),
