@@ -78,7 +78,7 @@ export async function prepareConfig(
   readonly ready: boolean;
   readonly trusted: boolean;
 }> {
-  const trusted = admin || (record.trusted && leadsTo(changed) === leadsTo(record.config));
+  const trusted = admin || (record.trusted && staysTrusted(record.config, changed));
   if (!isDriverKind(record.connectorType)) {
     const kept = await parts.store.getSecrets(record.tenantId, record.connectorId);
     return {
@@ -96,9 +96,17 @@ export async function prepareConfig(
   return { config: masked(config), secrets, ready, trusted };
 }
 
-/** What says where a connector leads: once somebody else changed it, an administrator's trust is gone. */
-function leadsTo({ endpoint, options }: ConnectorConfig): string {
-  return JSON.stringify([endpoint ?? null, options]);
+/**
+ * Whether an administrator's trust outlasts a change that somebody else made: where the connector leads to the same
+ * place, as the same one. Without its credentials a driver may take the host's own identity in their place.
+ */
+function staysTrusted(before: ConnectorConfig, changed: ConnectorConfig): boolean {
+  const leadsTo = ({ endpoint, authType, options }: ConnectorConfig): string =>
+    JSON.stringify([endpoint ?? null, authType ?? null, options]);
+  return (
+    leadsTo(changed) === leadsTo(before) &&
+    Object.keys(before.credentials).every((name) => Object.hasOwn(changed.credentials, name))
+  );
 }
 
 /** The configuration as it is stored and shown: every credential's name, no value. */

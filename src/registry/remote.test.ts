@@ -150,6 +150,26 @@ describe('egress', () => {
     await expect(connector.connect()).resolves.toBeUndefined();
   });
 
+  it('ends it once its tenant took its credentials away or said who it is, as the host itself may be next', async () => {
+    const credentials = { api_key: 'one' };
+    for (const [config, isTrusted] of [
+      [{ credentials: { api_key: 'another' } }, true],
+      [{ timeout_seconds: 5 }, true],
+      [{ credentials: {} }, false],
+      [{ auth_type: 'iam' }, false],
+    ] as const) {
+      const { registry, seen } = await registryWith({ remote: true });
+      const made = await registry.createVectorConnector({
+        ...vectors(),
+        config: { authType: 'api_key', credentials },
+      });
+      const tenant = registry.forTenant('acme', { admin: false });
+      const updated = await tenant.updateFromDict(made.connectorId, { config });
+      await updated.connect();
+      expect(seen.opened.at(-1)?.context.trusted).toBe(isTrusted);
+    }
+  });
+
   it('remembers over a restart whom it trusts', async () => {
     const dataDir = mkdtempSync(join(tmpdir(), 'remote-'));
     try {
