@@ -252,6 +252,15 @@ describe('--delete', () => {
     expect(Object.keys(await held('b'))).toEqual(['kept', 'link/x', 'link/z/1']);
   });
 
+  it('refuses a file of a connector as a source, which as a folder would hold nothing', async () => {
+    await put(TREE);
+    await sync(here(), 'b:');
+    const file = Object.keys(await held('b'))[0];
+    const refused = await sync(`b:${file}`, here('copy'));
+    expect(refused).toMatchObject({ code: 2, stdout: '' });
+    expect(refused.stderr).toBe(`error: b:${file} is a file; files cp copies files (invalid_argument)\n`);
+  });
+
   it('refuses to remove all that there is because of an empty source, unless it is told to', async () => {
     await put(TREE);
     await sync(here(), 'b:');

@@ -4,7 +4,7 @@ import { byteOrder } from '../../connectors/file/order.ts';
 import { filePath, pathProblem } from '../../connectors/file/path.ts';
 import { joinedPath } from '../../connectors/file/tree.ts';
 import { ConnectorError, isConnectorError } from '../../errors/error.ts';
-import { fileDelete, fileRead, fileWrite } from '../../operations/file.ts';
+import { fileDelete, fileRead, fileStat, fileWrite } from '../../operations/file.ts';
 import { fileCopy, fileMove } from '../../operations/file-transfer.ts';
 import type { CommandSession, ConnectorAnswer } from '../command-session.ts';
 import { say } from '../print.ts';
@@ -31,7 +31,10 @@ export class RemoteFolder implements Side {
     this.name = `${connector.name}:${this.base}`;
   }
 
-  /** @throws ConnectorError `backend_error` for a listing that is not in order: what it lacks cannot be told. */
+  /**
+   * @throws ConnectorError `backend_error` for a listing that is not in order: what it lacks cannot be told;
+   *   `invalid_argument` where it is a file, which lists as a folder that holds nothing.
+   */
   async *list(): AsyncGenerator<Found> {
     const prefix = this.base === '' ? '' : `${this.base}/`;
     let last = '';
@@ -52,6 +55,7 @@ export class RemoteFolder implements Side {
         yield { kind: 'file', key: path, path, size, modifiedMs: Date.parse(modified), etag };
       }
     }
+    if (last === '') await this.#refuseFile();
   }
 
   open(path: string): Promise<Opened> {
@@ -108,6 +112,17 @@ export class RemoteFolder implements Side {
       say(this.#session.terminal, `${this.connector.name} keeps no metadata of files; it is left out`);
     this.#lacks.add(capability);
     return capability;
+  }
+
+  async #refuseFile(): Promise<void> {
+    if (this.base === '') return;
+    const input = this.#session.inputFor({ path: this.base }, this.connector);
+    const isFile = await this.#session.transport.read(fileStat, { input }).then(
+      () => true,
+      // A folder, or nothing yet.
+      () => false,
+    );
+    if (isFile) throw new ConnectorError('invalid_argument', `${this.name} is a file; files cp copies files`);
   }
 
   #full(path: string): string {
