@@ -141,7 +141,8 @@ export function makeConnector(
         ...shared,
         capabilities: driver.capabilities,
         clock: parts.clock,
-        signUrl: (key, options) => parts.addresses.sign(record, key, options),
+        // Of the configuration as it is by then.
+        signUrl: (key, options) => parts.addresses.sign(session.connector.record, key, options),
       });
     case 'serverless':
       return new ServerlessConnector({

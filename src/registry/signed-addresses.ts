@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { ConnectorRecord } from '../connectors/base.ts';
 import type { FileConnector } from '../connectors/file/connector.ts';
@@ -12,6 +13,7 @@ export const SIGNED_PREFIX = '/signed';
 const FIELD = 'signed address';
 
 const permit = z.strictObject({
+  place: z.string(),
   path: z.string(),
   method: z.enum(['GET', 'PUT']),
   until: z.int(),
@@ -51,13 +53,13 @@ export class SignedAddresses {
 
   /** @param key the path from the root, base path included. `undefined` where no server is known. */
   sign(
-    { tenantId, connectorId }: Pick<ConnectorRecord, 'tenantId' | 'connectorId'>,
+    { tenantId, connectorId, config }: Pick<ConnectorRecord, 'tenantId' | 'connectorId' | 'config'>,
     key: string,
     { method, expiresInSeconds, contentType, maxBytes }: PresignOptions,
   ): PresignedUrl | undefined {
     if (this.#serverUrl === undefined) return undefined;
     const until = this.#clock.now() + expiresInSeconds * 1_000;
-    const text = JSON.stringify({ path: key, method, until, contentType, maxBytes });
+    const text = JSON.stringify({ place: placeOf(config), path: key, method, until, contentType, maxBytes });
     const sealed = this.#cipher.seal(text, { tenantId, connectorId, field: FIELD });
     return {
       url: `${this.#serverUrl.replace(/\/+$/, '')}${SIGNED_PREFIX}/${encodeURIComponent(connectorId)}/${sealed}`,
@@ -69,12 +71,12 @@ export class SignedAddresses {
 
   /** @throws ConnectorError `permission_denied`, in the same words whatever is wrong. */
   redeem(connector: FileConnector, sealed: string, method: 'GET' | 'PUT'): SignedUse {
-    const { tenantId, connectorId, basePath } = connector;
+    const { tenantId, connectorId, basePath, config } = connector;
     const given = this.#permitIn(sealed, { tenantId, connectorId });
     const root = basePath === '' ? '' : `${basePath}/`;
-    // The base path may have changed since: an address never reaches what the connector itself no longer does.
-    if (given?.method !== method || given.until <= this.#clock.now() || !given.path.startsWith(root))
-      throw invalidAddress();
+    if (given?.method !== method || given.until <= this.#clock.now()) throw invalidAddress();
+    // The connector may lead elsewhere since: an address is for the file that it was made for, and for no other.
+    if (given.place !== placeOf(config) || !given.path.startsWith(root)) throw invalidAddress();
     const { path, contentType, maxBytes } = given;
     return { path: path.slice(root.length), contentType, maxBytes };
   }
@@ -86,6 +88,13 @@ export class SignedAddresses {
       return undefined;
     }
   }
+}
+
+/** Names where a connector leads, without telling it. */
+function placeOf({ endpoint, options }: ConnectorRecord['config']): string {
+  return createHash('sha256')
+    .update(JSON.stringify([endpoint ?? null, options]))
+    .digest('base64url');
 }
 
 /** One error for every reason: which of them it is would tell about connectors and keys. */

@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, it, onTestFinished, vi } from 'vitest';
 import { ConnectorRegistry, FileConnector } from '../../src/index.ts';
 import type { PresignedUrl, PresignOptions } from '../../src/driver.ts';
@@ -136,6 +139,20 @@ it('is for a path below the base path of its connector', async () => {
   const root = await tenant.createFileConnector({ name: 'root' });
   const elsewhere = await root.presign('one/a');
   expect((await fetch(elsewhere.url)).status).toBe(404);
+});
+
+it('ends when its connector leads elsewhere, and not with anything else that changes', async () => {
+  const { files, registry } = await start();
+  const root = await mkdtemp(join(tmpdir(), 'signed-'));
+  onTestFinished(() => rm(root, { recursive: true }));
+  await writeFile(join(root, 'a'), 'another');
+  await files.writeFile('a', 'x');
+  const { url } = await files.presign('a');
+  await registry.update(files.connectorId, { name: 'renamed', config: { timeoutSeconds: 5 } });
+  expect(await (await fetch(url)).text()).toBe('x');
+  await registry.update(files.connectorId, { config: { options: { root } } });
+  expect((await fetch(url)).status).toBe(403);
+  expect(await (await fetch((await files.presign('a')).url)).text()).toBe('another');
 });
 
 it('is named by the operator, and never logged', async () => {
