@@ -106,11 +106,11 @@ function remedyFor(
   { code, message, details, retryAfterMs }: ConnectorError,
   command: string,
 ): string | undefined {
+  if (code === 'unauthenticated') return 'set CONNECTORS_API_KEY or give --api-key';
+  if (code === 'permission_denied' && !('errno' in details)) return 'use a key with the role for it';
+  if (code === 'not_found' && typeof details['path'] === 'string') return `see \`${command} files ls\``;
   // A file of this machine; its message says all.
   if ('errno' in details) return undefined;
-  if (code === 'unauthenticated') return 'set CONNECTORS_API_KEY or give --api-key';
-  if (code === 'permission_denied') return 'use a key with the role for it';
-  if (code === 'not_found' && typeof details['path'] === 'string') return `see \`${command} files ls\``;
   if (code === 'not_found' && message.includes('connector')) return `see \`${command} list\``;
   if (code === 'rate_limited' && retryAfterMs) return `try again in ${Math.ceil(retryAfterMs / 1000)} s`;
   return undefined;
