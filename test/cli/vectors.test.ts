@@ -83,6 +83,14 @@ describe.each(['in process', 'over HTTP'])('%s', (way) => {
     expect(await readdir(join(folder, 'state'))).toEqual([]);
   });
 
+  it('refuses a connector of files as export and copy do', async () => {
+    await run('create some-files --type file');
+    expect(await run('vectors import some-files -', { stdin: '' })).toEqual({
+      ...{ code: 2, stdout: '' },
+      stderr: 'error: some-files is a file connector; this needs a vector one (invalid_argument)\n',
+    });
+  });
+
   it('begins where --from-line says, and names lines by their place in the whole', async () => {
     const stdin = `${'not a record\n'.repeat(4)}\n{"id":"x","values":[1,2,3]}\n{"id":"y","values":[1]}\n`;
     const { code, stderr } = await run('vectors import odd - --from-line 5', { stdin });
@@ -95,6 +103,10 @@ describe.each(['in process', 'over HTTP'])('%s', (way) => {
     expect((await run('vectors import odd - --from-line 8', { stdin })).stdout).toBe(
       '0 written, 0 refused\n',
     );
+    expect(await run('vectors import odd - --from-line 100', { stdin })).toEqual({
+      ...{ code: 0, stdout: '0 written, 0 refused\n' },
+      stderr: 'stdin ends before line 100, so nothing is written\n',
+    });
     expect((await run('vectors import odd - --from-line 0', { stdin })).code).toBe(2);
     expect((await run('vectors import odd - --from-line 2 --restart', { stdin })).code).toBe(2);
   });

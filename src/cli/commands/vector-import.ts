@@ -156,6 +156,11 @@ async function importAll(
   let at = from;
   try {
     await slices.skip(firstLine - from.line);
+    if (slices.line < firstLine)
+      say(
+        terminal,
+        `${file === '-' ? 'stdin' : basename(file)} ends before line ${count(firstLine)}, so nothing is written`,
+      );
     at = { ...from, line: slices.line, offset: slices.offset };
     const progress = () => ({ position: slices.offset, records: slices.line - 1 });
     await withRecordProgress(
