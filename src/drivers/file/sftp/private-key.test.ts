@@ -1,10 +1,11 @@
 import { execFileSync } from 'node:child_process';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { sftpOptions } from './options.ts';
+import { KEYGEN } from './sshd.fixture.ts';
 
 const problems = (private_key: string) =>
   sftpOptions
@@ -44,9 +45,13 @@ it('refuses a key that would be signed with for as long', () => {
 it('takes the keys that people have', () => {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 4096 });
   expect(problems(privateKey.export({ type: 'pkcs1', format: 'pem' }).toString())).toBeUndefined();
+});
+
+it('takes a key that OpenSSH encrypted', ({ skip }) => {
+  skip(!existsSync(KEYGEN), 'this machine has no ssh-keygen');
   const folder = mkdtempSync(join(tmpdir(), 'key-'));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   const file = join(folder, 'key');
-  execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-a', '32', '-N', 'p', '-f', file]);
+  execFileSync(KEYGEN, ['-q', '-t', 'ed25519', '-a', '32', '-N', 'p', '-f', file]);
   expect(problems(readFileSync(file, 'utf8'))).toBeUndefined();
 });

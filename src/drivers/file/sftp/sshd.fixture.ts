@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import { freePort } from '../../../testing/child-server.fixture.ts';
 
 const SSHD = '/usr/sbin/sshd';
-const KEYGEN = '/usr/bin/ssh-keygen';
+export const KEYGEN = '/usr/bin/ssh-keygen';
 const isRoot = process.getuid?.() === 0;
 /** A server that is started by root would need a folder of the system's own, and has no right that could lack. */
 const NOBODY = { uid: 65_534, gid: 65_534 };
