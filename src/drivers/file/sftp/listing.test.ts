@@ -54,7 +54,7 @@ describe('the entries of a folder that holds more than is kept', () => {
       passes: () => passes,
       reading: {
         exchange: exchange as unknown as Exchange,
-        session: { root: '/root', at: (path: string) => `/root/${path}` } as unknown as Session,
+        session: { root: '/base', at: (path: string) => `/base/${path}` } as unknown as Session,
         onAbandoned: () => {},
       },
     };
