@@ -12,8 +12,12 @@ import { openWebdav } from './open.ts';
 import { webdavOptions } from './options.ts';
 import { rcloneVersion, startWebdav, USER, type WebdavServer } from './webdav.fixture.ts';
 
+const isMissing = rcloneVersion() === undefined;
+
 /** `describe`, or one that skips and says why where rclone is not installed. */
-export const describeLive = rcloneVersion() === undefined ? describe.skip : describe;
+export function describeLive(what: string, cases: () => void): void {
+  describe.skipIf(isMissing)(isMissing ? `${what}: this machine has no rclone` : what, cases);
+}
 
 /** A server that anybody may use, a front before it, and clients of either, for the tests of one file. */
 export type Bench = {
