@@ -13,10 +13,13 @@ import { webdavOptions } from './options.ts';
 import { rcloneVersion, startWebdav, USER, type WebdavServer } from './webdav.fixture.ts';
 
 const isMissing = rcloneVersion() === undefined;
+const reason = isMissing ? ': this machine has no rclone' : '';
 
 /** `describe`, or one that skips and says why where rclone is not installed. */
 export function describeLive(what: string, cases: () => void): void {
-  describe.skipIf(isMissing)(isMissing ? `${what}: this machine has no rclone` : what, cases);
+  describe.skipIf(isMissing)(`${what}${reason}`, () => {
+    cases();
+  });
 }
 
 /** A server that anybody may use, a front before it, and clients of either, for the tests of one file. */
