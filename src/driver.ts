@@ -58,3 +58,10 @@ export {
   type TreePage,
 } from './connectors/file/tree.ts';
 export * from './connectors/serverless/driver.ts';
+export {
+  failureOf,
+  httpOutcome,
+  invocationHeaders,
+  type HttpAnswer,
+} from './connectors/serverless/http-outcome.ts';
+export { withinTime } from './connectors/serverless/within-time.ts';

@@ -10,6 +10,11 @@ const UNAVAILABLE = new Set([
   ...['EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ENETDOWN', 'EADDRNOTAVAIL', 'ENOENT'],
   ...['UND_ERR_SOCKET', 'UND_ERR_CLOSED', 'UND_ERR_DESTROYED', 'ERR_SOCKET_CLOSED'],
 ]);
+/** Of those, the ones that say that no connection was made, so that nothing can have been sent. */
+const UNSENT = new Set([
+  ...['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'ENODATA', 'EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN'],
+  ...['ENETDOWN', 'EADDRNOTAVAIL', 'UND_ERR_CONNECT_TIMEOUT'],
+]);
 const TIMED_OUT = new Set([
   ...['ETIMEDOUT', 'ESOCKETTIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT'],
   ...['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'],
@@ -21,7 +26,7 @@ const TLS =
 /**
  * A failure of the connection as an error of ours, whatever client it came through; `undefined` when it is none.
  *
- * Looks along `cause`, because clients wrap what the socket said.
+ * Looks along `cause`, because clients wrap what the socket said. `details.sent` is false where no connection was made.
  */
 export function connectionFailure(error: unknown): ConnectorError | undefined {
   for (let at = error, depth = 0; at !== undefined && at !== null && depth < 8; depth += 1) {
@@ -34,17 +39,18 @@ export function connectionFailure(error: unknown): ConnectorError | undefined {
           `the TLS connection was refused (${code})${tlsWords(at, code)}`,
           {
             cause: error,
-            details: { backend_code: code },
+            details: { backend_code: code, sent: false },
           },
         );
       if (TIMED_OUT.has(code))
         return new ConnectorError('timeout', `the backend did not answer in time (${code})`, {
           cause: error,
+          ...(UNSENT.has(code) && { details: { sent: false } }),
         });
       if (UNAVAILABLE.has(code))
         return new ConnectorError('unavailable', `the backend cannot be reached (${code})`, {
           cause: error,
-          details: { backend_code: code },
+          details: { backend_code: code, ...(UNSENT.has(code) && { sent: false }) },
         });
     }
     // Several addresses were tried: the first one's failure speaks for all.

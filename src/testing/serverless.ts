@@ -38,7 +38,7 @@ export function testServerlessDriver({ driver, open }: ServerlessDriverCase): vo
     const parts: Parts = { functions: () => functions, client: () => client };
 
     testCalls(parts);
-    testEnds(parts, capabilities.limits.payloadBytes);
+    testEnds(parts, capabilities.limits.resultBytes ?? capabilities.limits.payloadBytes);
     testStored(parts);
     if (capabilities.deploy) testDeploying(parts);
     else testNoDeploying(capabilities);
@@ -94,7 +94,7 @@ function testCalls({ functions }: Parts): void {
   });
 }
 
-function testEnds({ functions }: Parts, payloadBytes: number): void {
+function testEnds({ functions }: Parts, resultBytes: number): void {
   it('answers what a function threw as data', async () => {
     expect(await functions().invoke('fails', null)).toMatchObject({
       status: 'failed',
@@ -113,7 +113,7 @@ function testEnds({ functions }: Parts, payloadBytes: number): void {
   });
 
   it('refuses a result over the limit', async () => {
-    const large = functions().invoke('large', payloadBytes);
+    const large = functions().invoke('large', resultBytes);
     await expect(large).rejects.toMatchObject({ code: 'payload_too_large' });
     expect((await functions().invoke('large', 1000)).result).toHaveLength(1000);
   });

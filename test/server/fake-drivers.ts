@@ -215,7 +215,12 @@ export const fakeServerless = defineServerlessDriver({
   id: 'fake',
   title: 'Fake functions',
   options,
-  capabilities: { deploy: true, limits: { payloadBytes: 1_000_000, timeoutSeconds: 60 } },
+  capabilities: {
+    deploy: true,
+    logs: false,
+    native: false,
+    limits: { payloadBytes: 1_000_000, timeoutSeconds: 60 },
+  },
   open: async (given) => {
     const functions = new Map<string, FunctionInfo>([
       ['echo', { name: 'echo', runtime: 'fake', memoryMb: 1, lastModified: new Date(0) }],

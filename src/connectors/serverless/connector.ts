@@ -23,7 +23,8 @@ import { serverlessSettings } from './schema.ts';
  * platform's precise answer about a function that ran too long comes before the pipeline gives up on the platform.
  */
 const ATTEMPT_SLACK_MS = 5_000;
-const NAME = /^[A-Za-z0-9_-]{1,64}$/;
+/** What every platform's names fit in; each refuses more. Nothing that a path or a query would be made of. */
+const NAME = /^[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,139}$/;
 
 export type InvokeOptions = CallOptions & {
   /** Answers `queued` as soon as the invocation is stored; ask `getResult` later. */
@@ -247,7 +248,8 @@ export class ServerlessConnector extends DriverConnector<ServerlessClient> {
     });
     if (isConnectorError(outcome)) return { timedOut: this.#named(outcome) };
     const durationMs = outcome.durationMs ?? this.#clock.monotonicMs() - startedMs;
-    return { outcome: checkedOutcome({ ...outcome, durationMs }, this.#platform.limits.payloadBytes) };
+    const { payloadBytes, resultBytes = payloadBytes } = this.#platform.limits;
+    return { outcome: checkedOutcome({ ...outcome, durationMs }, resultBytes) };
   }
 
   #checkDeploys(): void {
@@ -280,7 +282,7 @@ function noDeploy(): ConnectorError {
 }
 
 function checkName(name: string): void {
-  if (!NAME.test(name)) throw invalidField('name', 'is 1 to 64 letters, digits, _ or -');
+  if (!NAME.test(name)) throw invalidField('name', 'is 1 to 140 letters, digits, _ - . or :');
 }
 
 function checkKey(key: string | undefined): void {

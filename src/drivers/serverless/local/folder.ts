@@ -61,6 +61,7 @@ export class FunctionFolder {
     const folder = join(this.#versions(name), version);
     await mkdir(folder, { recursive: true, mode: 0o700 });
     try {
+      if ('files' in source || 'version' in source) throw invalidField('source', 'is code or a path');
       await ('code' in source
         ? writeCode(folder, source.code, source.filename)
         : copySource(source.path, folder));

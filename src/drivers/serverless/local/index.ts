@@ -17,7 +17,12 @@ export default defineServerlessDriver({
   title: 'Functions on this machine',
   options: localOptions,
   peers: { deno: DENO_RANGE, esbuild: ESBUILD_RANGE },
-  capabilities: { deploy: true, limits: { payloadBytes: PAYLOAD_BYTES, timeoutSeconds: 900 } },
+  capabilities: {
+    deploy: true,
+    logs: false,
+    native: false,
+    limits: { payloadBytes: PAYLOAD_BYTES, timeoutSeconds: 900 },
+  },
   async open({ memory_mb: memoryMb, allow_net: allowNet, env, root }, context) {
     if (root !== undefined && !isAbsolute(root)) throw invalidField('options.root', 'is an absolute path');
     const runtime = await denoRuntime();
