@@ -12,7 +12,7 @@ import {
 import { bundle } from './bundle.ts';
 import type { Bundles } from './bundles.ts';
 import type { Launch, Runtime } from './deno.ts';
-import type { FunctionFolder } from './folder.ts';
+import { checkName, type FunctionFolder } from './folder.ts';
 import type { Member, SandboxPool } from './pool.ts';
 import type { Answer } from './sandbox.ts';
 
@@ -68,7 +68,8 @@ export class LocalFunctions implements ServerlessClient {
     return listed.map((entry) => this.#info(entry.name, entry.lastModified));
   }
 
-  deploy(name: string, source: FunctionSource): Promise<FunctionInfo> {
+  async deploy(name: string, source: FunctionSource): Promise<FunctionInfo> {
+    checkName(name);
     const { folder, bundles } = this.#parts;
     return this.#change(name, async () => {
       const { version, files } = await folder.stage(name, source);
@@ -85,7 +86,8 @@ export class LocalFunctions implements ServerlessClient {
     });
   }
 
-  remove(name: string): Promise<boolean> {
+  async remove(name: string): Promise<boolean> {
+    checkName(name);
     const { folder, bundles } = this.#parts;
     return this.#change(name, async () => {
       const existed = await folder.remove(name);

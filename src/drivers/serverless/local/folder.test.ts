@@ -113,6 +113,30 @@ describe('a function put in by hand', () => {
   });
 });
 
+describe('a name that is no file name here', () => {
+  it.each([
+    'a.b',
+    'f.json',
+    'f:latest',
+    'project:region:f',
+    'x'.repeat(65),
+    '..',
+    '.versions',
+    '',
+    'a/b',
+    'a\0',
+  ])('%j names no function, and none can have it', async (name) => {
+    // What each of them would name as part of a path is there.
+    const root = put({ 'f.ts': '', 'a.b.ts': '', 'f:latest.ts': '', 'a/b.ts': '', '../index.ts': '' });
+    const before = readdirSync(join(root, '..'), { recursive: true }).sort();
+    await expect(call(name)).rejects.toMatchObject({ code: 'not_found' });
+    const refused = { code: 'invalid_argument', issues: [{ path: 'name' }] };
+    await expect(deploy(name, { code: 'export const handler = () => 1' })).rejects.toMatchObject(refused);
+    await expect(client.remove?.(name, NEVER)).rejects.toMatchObject(refused);
+    expect(readdirSync(join(root, '..'), { recursive: true }).sort()).toEqual(before);
+  });
+});
+
 describe('an import', () => {
   const outside = (root: string) => join(root, '..', '..', 'rival', 'secret.ts');
   const CANARY = 'canary-91c2';

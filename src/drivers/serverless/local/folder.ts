@@ -47,6 +47,7 @@ export class FunctionFolder {
 
   /** The files of the function as they are now; undefined where there is none. */
   async find(name: string): Promise<FunctionFiles | undefined> {
+    if (!NAME.test(name)) return undefined;
     const version = await this.#deployed(name);
     if (version !== undefined) return inFolder(join(this.#versions(name), version));
     return (await inFolder(join(this.root, name))) ?? asFile(join(this.root, name));
@@ -117,6 +118,11 @@ export class FunctionFolder {
   #versions(name: string): string {
     return join(this.root, '.versions', name);
   }
+}
+
+/** Other platforms have names that are no name of a file here. @throws ConnectorError `invalid_argument`. */
+export function checkName(name: string): void {
+  if (!NAME.test(name)) throw invalidField('name', 'is 1 to 64 letters, digits, _ or - here');
 }
 
 async function inFolder(folder: string): Promise<FunctionFiles | undefined> {
