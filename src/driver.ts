@@ -1,4 +1,11 @@
 /** Everything that a driver's author imports. */
+export { bodyWithin } from './contract/body-within.ts';
+export {
+  clientCredentials,
+  tokenUrl,
+  type AccessTokens,
+  type ClientCredentialsOptions,
+} from './contract/client-credentials.ts';
 export { cancelled, systemClock, sleep, type Clock } from './contract/clock.ts';
 export {
   connectionFailure,
