@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import { type Clock, type Fetcher, isConnectorError, networkFailure } from '../../../driver.ts';
 import { failureOf, notGoogle, type Subject } from './errors.ts';
 import type { GcsOptions } from './options.ts';
-import type { Tokens } from './tokens.ts';
+import type { Tokens } from '../../../clouds/gcp/tokens.ts';
 
 const PIECE_BYTES = 256 * 1024;
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { storage_v1 } from '@googleapis/storage';
-import { type Content, HttpAnswer, sizeOf } from './gcs-answer.fixture.ts';
+import { type Content, HttpAnswer, sizeOf } from '../../../clouds/gcp/http-answer.fixture.ts';
 
 /** A file as the double keeps it. */
 export type Stored = {

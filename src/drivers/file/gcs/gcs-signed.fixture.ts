@@ -1,8 +1,8 @@
 import { createHash, createVerify, type KeyObject } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import { contentAnswer, HttpAnswer } from './gcs-answer.fixture.ts';
+import { HttpAnswer, read } from '../../../clouds/gcp/http-answer.fixture.ts';
+import { contentAnswer } from './gcs-answer.fixture.ts';
 import type { Bucket } from './gcs-bucket.fixture.ts';
-import { read } from './gcs-uploads.fixture.ts';
 
 const MAX_SECONDS = 604_800;
 

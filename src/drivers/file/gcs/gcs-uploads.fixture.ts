@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { randomUUID } from 'node:crypto';
-import { HttpAnswer, partial } from './gcs-answer.fixture.ts';
+import { HttpAnswer, read } from '../../../clouds/gcp/http-answer.fixture.ts';
+import { partial } from './gcs-answer.fixture.ts';
 import { type Bucket, isOfZeros, md5, type NewFile, resourceOf } from './gcs-bucket.fixture.ts';
 import type { GcsContract } from './gcs-contract.fixture.ts';
 
@@ -174,11 +175,4 @@ function partsOf(body: Buffer, boundary: string): readonly Part[] {
     at = body.subarray(end + 2, end + 2 + opening.byteLength).equals(opening) ? end + 2 : -1;
   }
   return parts;
-}
-
-/** The whole of a request's body. */
-export async function read(request: IncomingMessage): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of request) chunks.push(chunk as Buffer);
-  return Buffer.concat(chunks);
 }

@@ -9,11 +9,12 @@ import {
 } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import type { storage_v1 } from '@googleapis/storage';
-import { contentAnswer, HttpAnswer, partial, sizeOf } from './gcs-answer.fixture.ts';
+import { HttpAnswer, sizeOf } from '../../../clouds/gcp/http-answer.fixture.ts';
+import { TokenEndpoints } from '../../../clouds/gcp/token-endpoints.fixture.ts';
+import { contentAnswer, partial } from './gcs-answer.fixture.ts';
 import { Bucket, resourceOf } from './gcs-bucket.fixture.ts';
 import { gcsContract, type GcsContract } from './gcs-contract.fixture.ts';
 import { signedRequest } from './gcs-signed.fixture.ts';
-import { TokenEndpoints } from './gcs-tokens.fixture.ts';
 import { Uploads } from './gcs-uploads.fixture.ts';
 
 /** What the double does to the next requests of a kind instead of answering them. */

@@ -6,7 +6,7 @@ import type { OpenContext } from '../../../driver.ts';
 import { NEVER } from '../../../policies/pipeline.ts';
 import { blackHole, closedPort } from '../../../testing/faulty-servers.fixture.ts';
 import { clientsOfDouble, type Given } from './clients.fixture.ts';
-import { AUDIENCE, SUBJECT_TOKEN } from './gcs-tokens.fixture.ts';
+import { AUDIENCE, SUBJECT_TOKEN } from '../../../clouds/gcp/token-endpoints.fixture.ts';
 import { gcsDouble } from './gcs.fixture.ts';
 import driver from './index.ts';
 

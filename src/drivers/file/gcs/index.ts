@@ -1,5 +1,6 @@
+import { AUTH_RANGE } from '../../../clouds/gcp/google-tokens.ts';
 import { defineFileDriver } from '../../../driver.ts';
-import { openGcs, PEER_RANGE } from './open.ts';
+import { openGcs } from './open.ts';
 import { gcsOptions } from './options.ts';
 
 export default defineFileDriver({
@@ -22,7 +23,7 @@ export default defineFileDriver({
     // https://cloud.google.com/storage/quotas (both read 2026-11-27).
     limits: { pathBytes: 1024, fileBytes: 5 * 10 ** 12 },
   },
-  peers: { 'google-auth-library': PEER_RANGE },
+  peers: { 'google-auth-library': AUTH_RANGE },
   remote: true,
   open: openGcs,
 });

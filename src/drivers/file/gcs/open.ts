@@ -1,8 +1,9 @@
 import { z } from 'zod';
+import { googleTokens } from '../../../clouds/gcp/google-tokens.ts';
+import { type Identity, identityOf } from '../../../clouds/gcp/identity.ts';
 import {
   type FileClient,
   isConnectorError,
-  loadPeer,
   type Note,
   type OpenContext,
   type PresignOptions,
@@ -11,30 +12,26 @@ import {
 } from '../../../driver.ts';
 import { type Api, jsonApi } from './api.ts';
 import { GcsClient } from './client.ts';
-import { type Identity, identityOf } from './identity.ts';
 import type { GcsOptions } from './options.ts';
 import { cancellations } from './session.ts';
 import { signedUrl } from './signed-url.ts';
-import { tokenFetch } from './token-endpoint.ts';
-import { tokenRequest } from './token-requests.ts';
-import { NO_TOKENS, sharedTokens, type Tokens } from './tokens.ts';
 
-export const PEER_RANGE = '^11.3.0';
+/** What tokens are fetched for: reading, writing and deleting objects, and nothing of their access rules. */
+const SCOPE = 'https://www.googleapis.com/auth/devstorage.read_write';
 
 /** @throws ConnectorError `permission_denied` for an identity that is not the tenant's; `auth_failed`; `not_found` without the bucket. */
 export async function openGcs(options: GcsOptions, context: OpenContext): Promise<FileClient> {
   const { clock, network } = context;
-  const { endpoint, bucket, ca, user_project: userProject } = options;
+  const { endpoint, bucket, ca, user_project: userProject, token_endpoint: tokenEndpoint } = options;
   const identity = identityOf(options, context);
   await reach(context, targetOf(endpoint, ca));
   const fetcher = network.fetcher({ ca });
-  const own = await tokensOf(identity, options, context);
+  const google = await googleTokens(identity, { tokenEndpoint, ca }, context);
   const close = async () => {
-    own.tokens.close();
-    await Promise.all([fetcher.close(), own.close()]);
+    await Promise.all([fetcher.close(), google.close()]);
   };
   try {
-    const api = jsonApi({ options, fetcher, tokens: own.tokens, clock });
+    const api = jsonApi({ options, fetcher, tokens: google.access(SCOPE), clock });
     await proven(api, context);
     return new GcsClient({
       api,
@@ -53,19 +50,6 @@ export async function openGcs(options: GcsOptions, context: OpenContext): Promis
     await close();
     throw error;
   }
-}
-
-type OwnTokens = { readonly tokens: Tokens; readonly close: () => Promise<void> };
-
-async function tokensOf(identity: Identity, options: GcsOptions, context: OpenContext): Promise<OwnTokens> {
-  if (identity.kind === 'none') return { tokens: NO_TOKENS, close: async () => {} };
-  const auth = await loadPeer('google-auth-library', PEER_RANGE, () => import('google-auth-library'));
-  const { token_endpoint: tokenEndpoint, ca } = options;
-  // Google's own endpoint has a certificate of a well-known authority, whatever the bucket's has.
-  const fetcher = context.network.fetcher(tokenEndpoint === undefined ? {} : { ca });
-  const fetch = tokenFetch(fetcher, context.clock, tokenEndpoint);
-  const request = tokenRequest(identity, { auth, fetch }, fetcher);
-  return { tokens: sharedTokens(request, context.clock, context.log), close: () => fetcher.close() };
 }
 
 /** The stages `credentials` and `bucket`, of which the backend is asked at once. */

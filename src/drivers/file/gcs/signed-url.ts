@@ -1,6 +1,6 @@
 import { createHash, createSign } from 'node:crypto';
 import type { PresignedUrl, PresignOptions } from '../../../driver.ts';
-import type { ServiceAccountKey } from './options.ts';
+import type { ServiceAccountKey } from '../../../clouds/gcp/credentials.ts';
 
 const ALGORITHM = 'GOOG4-RSA-SHA256';
 

@@ -1,20 +1,25 @@
 import type * as Auth from 'google-auth-library';
-import type { ServiceAccountKey } from './options.ts';
-import { noToken, SCOPE, type TokenFetch } from './token-endpoint.ts';
+import type { ServiceAccountKey } from './credentials.ts';
+import { noToken, type TokenFetch } from './token-endpoint.ts';
 import type { FetchedToken } from './tokens.ts';
 
-/** What is needed to ask for a token. */
-export type TokenParts = { readonly auth: typeof Auth; readonly fetch: TokenFetch };
+/** What is needed to ask for a token, and what it is for. */
+export type TokenParts = {
+  readonly auth: typeof Auth;
+  readonly fetch: TokenFetch;
+  /** Of OAuth, for example `https://www.googleapis.com/auth/devstorage.read_write`. */
+  readonly scope: string;
+};
 
 /** A token for a service account, by a claim that its key signs. */
 export async function keyToken(
   { client_email, private_key }: Pick<ServiceAccountKey, 'client_email' | 'private_key'>,
-  { auth, fetch }: TokenParts,
+  { auth, fetch, scope }: TokenParts,
 ): Promise<FetchedToken> {
   const client = new auth.JWT({
     email: client_email,
     key: private_key,
-    scopes: [SCOPE],
+    scopes: [scope],
     transporterOptions: transporterOptions(fetch),
   });
   return libraryToken(await client.authorize());

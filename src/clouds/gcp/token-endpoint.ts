@@ -7,11 +7,9 @@ import {
   isConnectorError,
   networkFailure,
   parseRetryAfter,
-} from '../../../driver.ts';
+} from '../../driver.ts';
 import type { FetchedToken } from './tokens.ts';
 
-/** What tokens are fetched for: reading, writing and deleting objects, and nothing of their access rules. */
-export const SCOPE = 'https://www.googleapis.com/auth/devstorage.read_write';
 /** The one token endpoint that google-auth-library knows, whatever a key says. */
 export const GOOGLE_TOKEN_ENDPOINT = 'https://oauth2.googleapis.com/token';
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { ConnectorError } from '../../../driver.ts';
-import { NEVER } from '../../../policies/pipeline.ts';
-import { testClock } from '../../../testing/clock.ts';
+import { ConnectorError } from '../../driver.ts';
+import { NEVER } from '../../policies/pipeline.ts';
+import { testClock } from '../../testing/clock.ts';
 import { type FetchedToken, sharedTokens } from './tokens.ts';
 
 const HOUR_MS = 3_600_000;

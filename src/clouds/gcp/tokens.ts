@@ -5,7 +5,7 @@ import {
   isConnectorError,
   networkFailure,
   type OpenContext,
-} from '../../../driver.ts';
+} from '../../driver.ts';
 
 /** An access token, and how long it is good for from now on. */
 export type FetchedToken = { readonly token: string; readonly lifeMs: number };

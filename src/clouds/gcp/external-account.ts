@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { ConnectorError } from '../../../driver.ts';
-import type { ExternalAccount } from './options.ts';
-import { answeredToken, noToken, ownError, SCOPE } from './token-endpoint.ts';
+import { ConnectorError } from '../../driver.ts';
+import type { ExternalAccount } from './credentials.ts';
+import { answeredToken, noToken, ownError } from './token-endpoint.ts';
 import { type TokenParts, transporterOptions } from './token-library.ts';
 import type { FetchedToken } from './tokens.ts';
 
@@ -30,7 +30,7 @@ export async function externalToken(account: ExternalAccount, parts: TokenParts)
     body: new URLSearchParams({
       grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
       audience: account.audience,
-      scope: impersonation === undefined ? SCOPE : CLOUD_PLATFORM,
+      scope: impersonation === undefined ? parts.scope : CLOUD_PLATFORM,
       requested_token_type: 'urn:ietf:params:oauth:token-type:access_token',
       subject_token: subject,
       subject_token_type: account.subject_token_type,
@@ -72,13 +72,13 @@ async function impersonated(
   url: string,
   { service_account_impersonation }: ExternalAccount,
   { token }: FetchedToken,
-  { fetch }: TokenParts,
+  { fetch, scope }: TokenParts,
 ): Promise<FetchedToken> {
   const lifeSeconds = service_account_impersonation?.token_lifetime_seconds ?? DEFAULT_LIFE_SECONDS;
   const response = await fetch(url, {
     method: 'POST',
     headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ scope: [SCOPE], lifetime: `${lifeSeconds}s` }),
+    body: JSON.stringify({ scope: [scope], lifetime: `${lifeSeconds}s` }),
   });
   const answer = impersonationAnswer.safeParse(await response.json().catch(() => undefined));
   if (!answer.success) throw noToken();

@@ -1,4 +1,4 @@
-import { ConnectorError, type Fetcher } from '../../../driver.ts';
+import { ConnectorError, type Fetcher } from '../../driver.ts';
 import { externalToken } from './external-account.ts';
 import { hostToken } from './host-identity.ts';
 import type { Identity } from './identity.ts';

@@ -2,10 +2,10 @@ import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import path from 'node:path';
 import { z } from 'zod';
-import { ConnectorError } from '../../../driver.ts';
+import { ConnectorError } from '../../driver.ts';
 import { externalToken } from './external-account.ts';
-import { externalAccount, serviceAccountKey } from './options.ts';
-import { answeredToken, SCOPE } from './token-endpoint.ts';
+import { externalAccount, serviceAccountKey } from './credentials.ts';
+import { answeredToken } from './token-endpoint.ts';
 import { keyToken, libraryToken, type TokenParts, transporterOptions } from './token-library.ts';
 import type { FetchedToken } from './tokens.ts';
 
@@ -52,9 +52,9 @@ export async function hostToken(parts: TokenParts): Promise<FetchedToken> {
 }
 
 /** By the request that gcp-metadata 9.2 makes. */
-async function machineToken({ fetch }: TokenParts): Promise<FetchedToken> {
+async function machineToken({ fetch, scope }: TokenParts): Promise<FetchedToken> {
   const host = process.env['GCE_METADATA_HOST'] || '169.254.169.254';
-  const url = `http://${host}/computeMetadata/v1/instance/service-accounts/default/token?scopes=${SCOPE}`;
+  const url = `http://${host}/computeMetadata/v1/instance/service-accounts/default/token?scopes=${scope}`;
   return answeredToken(await fetch(url, { headers: { 'metadata-flavor': 'Google' } }));
 }
 

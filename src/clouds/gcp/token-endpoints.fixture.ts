@@ -1,7 +1,6 @@
 import { createVerify, type KeyObject, randomBytes } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import { HttpAnswer } from './gcs-answer.fixture.ts';
-import { read } from './gcs-uploads.fixture.ts';
+import { HttpAnswer, read } from './http-answer.fixture.ts';
 
 export const SUBJECT_TOKEN = 'worthless-subject-token-7e21';
 export const AUDIENCE =

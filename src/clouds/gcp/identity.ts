@@ -1,12 +1,17 @@
-import { ConnectorError, invalidField, type OpenContext } from '../../../driver.ts';
+import { ConnectorError, invalidField, type OpenContext } from '../../driver.ts';
 import {
   externalAccount,
   type ExternalAccount,
-  type GcsOptions,
   parsedJson,
   serviceAccountKey,
   type ServiceAccountKey,
-} from './options.ts';
+} from './credentials.ts';
+
+/** The options that say who a connector is. */
+export type IdentityOptions = {
+  readonly service_account_key?: string | undefined;
+  readonly external_account?: string | undefined;
+};
 
 /** As whom the connector speaks to Google. */
 export type Identity =
@@ -22,7 +27,7 @@ export type Identity =
  *   `invalid_argument` where none is named.
  */
 export function identityOf(
-  { service_account_key, external_account }: GcsOptions,
+  { service_account_key, external_account }: IdentityOptions,
   { authType, trusted }: Pick<OpenContext, 'authType' | 'trusted'>,
 ): Identity {
   if (authType === 'none') {

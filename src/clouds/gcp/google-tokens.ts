@@ -1,0 +1,47 @@
+import { loadPeer, type OpenContext } from '../../driver.ts';
+import type { Identity } from './identity.ts';
+import { tokenFetch } from './token-endpoint.ts';
+import { tokenRequest } from './token-requests.ts';
+import { NO_TOKENS, sharedTokens, type Tokens } from './tokens.ts';
+
+/** The range of google-auth-library that the drivers of Google's services take. */
+export const AUTH_RANGE = '^11.3.0';
+
+/** Where the calls of one client get what proves their identity, on connections of its own. */
+export interface GoogleTokens {
+  /** Access tokens of one scope, fetched once for all that ask here. */
+  access(scope: string): Tokens;
+  close(): Promise<void>;
+}
+
+export type TokenOptions = {
+  /** Where tokens are fetched for a key; Google's own unless told. */
+  readonly tokenEndpoint: string | undefined;
+  /** Certificates in PEM that are trusted there instead of the well-known ones. */
+  readonly ca: string | undefined;
+};
+
+/** @throws ConnectorError `unavailable` where google-auth-library is not installed, and the identity needs it. */
+export async function googleTokens(
+  identity: Identity,
+  { tokenEndpoint, ca }: TokenOptions,
+  { network, clock, log }: Pick<OpenContext, 'network' | 'clock' | 'log'>,
+): Promise<GoogleTokens> {
+  if (identity.kind === 'none') return { access: () => NO_TOKENS, close: async () => {} };
+  const auth = await loadPeer('google-auth-library', AUTH_RANGE, () => import('google-auth-library'));
+  // Google's own endpoint has a certificate of a well-known authority, whatever the service's has.
+  const fetcher = network.fetcher(tokenEndpoint === undefined ? {} : { ca });
+  const fetch = tokenFetch(fetcher, clock, tokenEndpoint);
+  const handed: Tokens[] = [];
+  return {
+    access(scope) {
+      const tokens = sharedTokens(tokenRequest(identity, { auth, fetch, scope }, fetcher), clock, log);
+      handed.push(tokens);
+      return tokens;
+    },
+    async close() {
+      for (const tokens of handed) tokens.close();
+      await fetcher.close();
+    },
+  };
+}
