@@ -1,7 +1,6 @@
+import { plainError, transportError } from '../../../clouds/azure/transport.ts';
 import {
-  connectionFailure,
   ConnectorError,
-  ERROR_CODES,
   httpFailure,
   invalidField,
   isConnectorError,
@@ -58,12 +57,10 @@ const BY_CODE: Readonly<Record<string, readonly [ErrorCode, string]>> = {
 
 /** What the client's own errors have, as far as it is used here. */
 type RestFailure = {
-  readonly name?: unknown;
-  readonly message?: unknown;
   readonly code?: unknown;
   readonly statusCode?: unknown;
-  readonly cause?: unknown;
   readonly response?: { readonly headers?: { get?: (name: string) => string | undefined } };
+};
 };
 
 /**
@@ -78,7 +75,7 @@ export function azureError(
   if (signal.aborted) return networkFailure(error, signal);
   if (isConnectorError(error)) return error;
   const { statusCode, code: said, response } = error as RestFailure;
-  if (typeof statusCode !== 'number') return transportError(error);
+  if (typeof statusCode !== 'number') return transportError(error, notAzure);
   if (statusCode < 300) return notAzure();
   const header = (name: string): string | undefined => response?.headers?.get?.(name);
   const named = header('x-ms-error-code') ?? said;
@@ -90,9 +87,9 @@ export function azureError(
   const retryAfterMs = parseRetryAfter(header('retry-after'), nowMs);
   const [known, words] = BY_CODE[code] ?? [];
   if (known === undefined)
-    return httpFailure({ status: statusCode, message: code, retryAfterMs, cause: plain(error, code) });
+    return httpFailure({ status: statusCode, message: code, retryAfterMs, cause: plainError(error, code) });
   return new ConnectorError(known, `${words} (${code})`, {
-    cause: plain(error, code),
+    cause: plainError(error, code),
     details: { backend_status: statusCode, backend_code: code },
     ...(retryAfterMs !== undefined && { retryAfterMs }),
   });
@@ -140,41 +137,6 @@ function missingError(
   )
     return noSuchFile(path);
   return undefined;
-}
-
-/** A failure before or instead of an answer. */
-export function transportError(error: unknown): ConnectorError {
-  for (let at = error, depth = 0; at !== undefined && at !== null && depth < 8; depth += 1) {
-    const { code, cause, message } = at as RestFailure;
-    // The client keeps no more than the code and the words of what a refused socket said.
-    if (isOwnCode(code)) return new ConnectorError(code, typeof message === 'string' ? message : code);
-    const failure = typeof code === 'string' ? connectionFailure(plain(at, code)) : undefined;
-    if (failure !== undefined) return failure;
-    at = cause;
-  }
-  const { name, code, message } = error as RestFailure;
-  const wasCut = name === 'AbortError' || (typeof message === 'string' && /aborted|less data/.test(message));
-  if (wasCut)
-    return new ConnectorError('unavailable', 'the backend broke off its answer', { cause: plain(error) });
-  return code === 'PARSE_ERROR' || error instanceof RangeError || error instanceof TypeError
-    ? notAzure()
-    : networkFailure(plain(error));
-}
-
-function isOwnCode(code: unknown): code is ErrorCode {
-  return typeof code === 'string' && Object.hasOwn(ERROR_CODES, code);
-}
-
-/** Without the request that the client's errors carry, whose headers hold the signature. */
-function plain(error: unknown, code?: string): Error {
-  const { name, message, statusCode } = error as RestFailure;
-  // With a status, the words are those of the server.
-  const words = typeof statusCode === 'number' ? `status ${statusCode}` : message;
-  const copy = new Error(typeof words === 'string' ? words : 'unknown failure');
-  return Object.assign(copy, {
-    ...(typeof name === 'string' && { name }),
-    ...(code !== undefined && code !== '' && { code }),
-  });
 }
 
 export function notAzure(): ConnectorError {

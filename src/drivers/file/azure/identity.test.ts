@@ -8,7 +8,7 @@ import type { OpenContext, PresignedUrl } from '../../../driver.ts';
 import { NEVER } from '../../../policies/pipeline.ts';
 import { selfSignedCertificate } from '../../../testing/certificate.fixture.ts';
 import { text } from '../../../testing/file-suite.ts';
-import { authority, managedIdentity, type TokenService } from './authority.fixture.ts';
+import { authority, managedIdentity, type TokenService } from '../../../clouds/azure/authority.fixture.ts';
 import { startAzurite } from './azure.fixture.ts';
 import { azureClients, failureOf } from './files.fixture.ts';
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { identityFields, isBaseUrl, principalOf } from '../../../clouds/azure/identity.ts';
 import { secret } from '../../../driver.ts';
 
 // https://rdrr.io/github/Microsoft/AzureSMR/man/azureListStorageBlobs.html (read 2026-11-27)
@@ -6,8 +7,6 @@ const ACCOUNT = /^[a-z0-9]{3,24}$/;
 // https://docs.microsoft.com/en-us/rest/api/storageservices/Naming-and-Referencing-Containers--Blobs--and-Metadata (read 2026-11-27)
 const CONTAINER = /^(?!.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$/;
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
-
-const isBaseUrl = (url: string): boolean => !/[?#]|\/\/[^/]*@/.test(url);
 
 const fields = z.strictObject({
   account: z
@@ -35,29 +34,7 @@ const fields = z.strictObject({
     .describe(
       'Shared access signature for the container or the account, with or without the leading question mark. It has to allow listing, reading, creating, writing and deleting blobs.',
     ),
-  tenant_id: z
-    .string()
-    .regex(/^[\w.-]{1,253}$/, 'is an id or a domain')
-    .optional()
-    .describe('Directory (tenant) of the service principal: an id or a domain.'),
-  client_id: z
-    .string()
-    .regex(/^[\w-]{1,100}$/, 'is an application id')
-    .optional()
-    .describe('Application (client) id of the service principal.'),
-  client_secret: secret().optional().describe('Secret of the service principal.'),
-  authority_host: z
-    .url({ protocol: /^https$/ })
-    .refine(isBaseUrl, 'has no user, password, query or fragment')
-    .default('https://login.microsoftonline.com')
-    .describe('Where tokens are fetched: another one for the sovereign clouds.'),
-  identity_client_id: z
-    .string()
-    .regex(/^[\w-]{1,100}$/, 'is a client id')
-    .optional()
-    .describe(
-      'Client id of the user-assigned managed identity of the host, with auth_type iam and no credentials. The host’s own identity unless told.',
-    ),
+  ...identityFields,
   ca: z
     .string()
     .optional()
@@ -66,15 +43,11 @@ const fields = z.strictObject({
     ),
 });
 
-const PRINCIPAL = ['tenant_id', 'client_id', 'client_secret'] as const;
-
 export const azureOptions = fields.superRefine((options, { addIssue }) => {
   const refuse = (path: string, message: string): void => addIssue({ code: 'custom', path: [path], message });
-  const missing = PRINCIPAL.filter((name) => options[name] === undefined);
-  const hasPrincipal = missing.length < PRINCIPAL.length;
-  if (hasPrincipal)
-    for (const name of missing)
-      refuse(name, 'is missing: a service principal has tenant_id, client_id and client_secret');
+  const { isGiven: hasPrincipal, missing } = principalOf(options);
+  for (const name of missing)
+    refuse(name, 'is missing: a service principal has tenant_id, client_id and client_secret');
   const ways = [
     ...(options.account_key === undefined ? [] : ['account_key']),
     ...(options.sas_token === undefined ? [] : ['sas_token']),

@@ -7,6 +7,8 @@ import type {
   StorageSharedKeyCredential,
   WebResource,
 } from '@azure/storage-blob';
+import { assertHostIdentityAllowed } from '../../../clouds/azure/identity.ts';
+import { hostTokens, IDENTITY_RANGE, principalTokens, type Tokens } from '../../../clouds/azure/tokens.ts';
 import {
   ConnectorError,
   invalidField,
@@ -17,9 +19,10 @@ import {
 } from '../../../driver.ts';
 import { azureError, notAzure, type Subject } from './errors.ts';
 import type { AzureOptions } from './options.ts';
-import { hostTokens, IDENTITY_RANGE, principalTokens, type Tokens } from './tokens.ts';
 
 const BLOB_RANGE = '^12.34.0';
+// `StorageOAuthScopes` of the client, which has it for every cloud.
+const SCOPE = 'https://storage.azure.com/.default';
 export const PEERS = { '@azure/storage-blob': BLOB_RANGE, '@azure/identity': IDENTITY_RANGE };
 
 /** A listing of 1,002 names has some two megabytes. */
@@ -72,11 +75,7 @@ export function checkIdentity(options: AzureOptions, { authType, trusted }: Open
       'credentials',
       'are account_key, sas_token, or tenant_id, client_id and client_secret; none with auth_type iam, for the host’s own identity',
     );
-  if (!trusted)
-    throw new ConnectorError(
-      'permission_denied',
-      'only a connector that an administrator made may use the host’s own identity; give credentials of your own',
-    );
+  assertHostIdentityAllowed({ trusted });
   if (endpointOf(options).startsWith('http:'))
     throw invalidField('endpoint', 'is https where tokens are sent: whoever saw one could use it');
 }
@@ -128,8 +127,8 @@ async function credentialsOf(sdk: Sdk, options: AzureOptions, context: OpenConte
   if (sas !== undefined) return { kind: 'sas', query: sas.replace(/^\?/, '') };
   const tokens =
     options.client_secret === undefined
-      ? await hostTokens(options, context)
-      : principalTokens(options, context);
+      ? await hostTokens({ identity: options, scope: SCOPE }, context)
+      : principalTokens({ identity: options, scope: SCOPE }, context);
   return { kind: 'token', tokens };
 }
 

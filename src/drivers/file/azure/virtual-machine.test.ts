@@ -3,7 +3,7 @@ import { expect, it, vi } from 'vitest';
 import { NEVER } from '../../../policies/pipeline.ts';
 import { selfSigned } from '../../../testing/faulty-servers.fixture.ts';
 import { openContext } from '../../../testing/open-context.ts';
-import { managedIdentity } from './authority.fixture.ts';
+import { managedIdentity } from '../../../clouds/azure/authority.fixture.ts';
 import driver from './index.ts';
 
 // In a file of its own: the identity library keeps where it found the host's identity first, for the whole process.

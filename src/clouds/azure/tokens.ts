@@ -9,13 +9,11 @@ import {
   type Clock,
   type Fetcher,
   type OpenContext,
-} from '../../../driver.ts';
-import { transportError } from './errors.ts';
-import type { AzureOptions } from './options.ts';
+} from '../../driver.ts';
+import type { AzureIdentity } from './identity.ts';
+import { transportError } from './transport.ts';
 
 export const IDENTITY_RANGE = '^4.14.0';
-// `StorageOAuthScopes` of the client, which has it for every cloud.
-const SCOPE = 'https://storage.azure.com/.default';
 const ASSERTION = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
 /** A token that is this near to its end is renewed while it is used. */
 const RENEW_BEFORE_MS = 300_000;
@@ -25,7 +23,7 @@ const ATTEMPT_MS = 30_000;
 type Token = { readonly text: string; readonly expiresAtMs: number };
 type Fetching = (signal: AbortSignal) => Promise<Token>;
 
-/** Bearer tokens for the storage account. */
+/** Bearer tokens for one service of Azure's. */
 export type Tokens = {
   get(signal: AbortSignal): Promise<string>;
   /** Drops the one at hand, which the backend has refused. */
@@ -33,17 +31,20 @@ export type Tokens = {
   close(): Promise<void>;
 };
 
+/** Whose tokens, and for what: a scope is a resource with `/.default` after it. */
+export type TokensFor = { readonly identity: AzureIdentity; readonly scope: string };
+
 /**
  * Tokens of a service principal: one request to the documented endpoint, which can be aborted. The identity library
  * would ask three addresses for it, pass no signal on, and choose the host by a variable of the environment.
  *
  * https://github.com/MicrosoftDocs/entra-docs/blob/main/docs/identity-platform/v2-oauth2-client-creds-grant-flow.md (read 2026-11-27)
  */
-export function principalTokens(options: AzureOptions, context: OpenContext): Tokens {
-  const { tenant_id: tenant = '', client_id = '', client_secret = '' } = options;
-  const fetcher = context.network.fetcher({ ca: options.ca, connections: 2 });
-  const form = { client_id, client_secret };
-  const url = tokenUrl(options.authority_host, tenant);
+export function principalTokens({ identity, scope }: TokensFor, context: OpenContext): Tokens {
+  const { tenant_id: tenant = '', client_id = '', client_secret = '' } = identity;
+  const fetcher = context.network.fetcher({ ca: identity.ca, connections: 2 });
+  const form = { scope, client_id, client_secret };
+  const url = tokenUrl(identity.authority_host, tenant);
   return renewed(context.clock, (signal) => granted(fetcher, url, form, context.clock, signal), fetcher);
 }
 
@@ -52,7 +53,7 @@ export function principalTokens(options: AzureOptions, context: OpenContext): To
  * else its managed identity, by whichever service the environment names.
  */
 export async function hostTokens(
-  options: AzureOptions,
+  { identity, scope }: TokensFor,
   context: OpenContext,
   env: Readonly<Record<string, string | undefined>> = process.env,
 ): Promise<Tokens> {
@@ -62,16 +63,17 @@ export async function hostTokens(
     AZURE_CLIENT_ID,
     AZURE_AUTHORITY_HOST,
   } = env;
-  const clientId = options.identity_client_id ?? AZURE_CLIENT_ID;
+  const clientId = identity.identity_client_id ?? AZURE_CLIENT_ID;
   if (file === undefined || tenant === undefined || clientId === undefined)
-    return managedTokens(options.identity_client_id, env, context);
-  const fetcher = context.network.fetcher({ ca: options.ca, connections: 2 });
-  const url = tokenUrl(AZURE_AUTHORITY_HOST ?? options.authority_host, tenant);
+    return managedTokens({ identity, scope }, env, context);
+  const fetcher = context.network.fetcher({ ca: identity.ca, connections: 2 });
+  const url = tokenUrl(AZURE_AUTHORITY_HOST ?? identity.authority_host, tenant);
   return renewed(
     context.clock,
     async (signal) => {
       const assertion = (await readFile(file, 'utf8')).trim();
       const form = {
+        scope,
         client_id: clientId,
         client_assertion_type: ASSERTION,
         client_assertion: assertion,
@@ -84,7 +86,7 @@ export async function hostTokens(
 
 /** Tokens of the managed identity; the library knows the dialects of virtual machines, App Service, Arc and the others. */
 async function managedTokens(
-  clientId: string | undefined,
+  { identity: { identity_client_id: clientId }, scope }: TokensFor,
   env: Readonly<Record<string, string | undefined>>,
   { network, clock }: OpenContext,
 ): Promise<Tokens> {
@@ -106,10 +108,10 @@ async function managedTokens(
     const onAbort = (): void => agents.close();
     signal.addEventListener('abort', onAbort, { once: true });
     try {
-      const { token, expiresOnTimestamp } = await credential.getToken(SCOPE);
+      const { token, expiresOnTimestamp } = await credential.getToken(scope);
       return { text: token, expiresAtMs: expiresOnTimestamp };
     } catch (error) {
-      throw hostError(error);
+      throw hostError(error, scope);
     } finally {
       signal.removeEventListener('abort', onAbort);
     }
@@ -118,17 +120,17 @@ async function managedTokens(
 }
 
 /** What the library says of a refusal is left out, as it repeats what the service said; why a connection failed it does not say. */
-function hostError(error: unknown): ConnectorError {
+function hostError(error: unknown, scope: string): ConnectorError {
   const { cause } = error as { readonly cause?: { readonly errorCode?: unknown } };
   if (cause?.errorCode === 'network_error')
     return new ConnectorError(
       'unavailable',
       'the managed identity service of the host cannot be reached; has the operator allowed its address?',
     );
-  const failure = transportError(error);
-  return failure.code === 'backend_error'
-    ? new ConnectorError('auth_failed', 'the host has no managed identity that gives a token for storage')
-    : failure;
+  const refused = (): ConnectorError =>
+    new ConnectorError('auth_failed', `the host has no managed identity that gives a token for ${scope}`);
+  const failure = transportError(error, refused);
+  return failure.code === 'backend_error' ? refused() : failure;
 }
 
 /** One token at a time, however many wait for it, each as long as its own signal lets it. */
@@ -176,7 +178,7 @@ async function granted(
   let response: Response;
   let answer: unknown;
   try {
-    const body = new URLSearchParams({ grant_type: 'client_credentials', scope: SCOPE, ...form });
+    const body = new URLSearchParams({ grant_type: 'client_credentials', ...form });
     response = await fetcher.fetch(url, { method: 'POST', body, signal });
     answer = await response.json().catch(() => undefined);
   } catch (error) {

@@ -8,7 +8,6 @@ import {
 } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import type { Certificate } from './azure.fixture.ts';
 
 /** What a token service was asked for. */
 export type TokenRequest = {
@@ -34,15 +33,19 @@ export type TokenService = {
   close(): Promise<void>;
 };
 
-type Answering = (token: string, expiresInSeconds: number) => unknown;
+type Answering = (request: TokenRequest, expiresInSeconds: number, serial: number) => unknown;
 
 /**
  * The authority of Entra ID, by TLS:
  * https://github.com/MicrosoftDocs/entra-docs/blob/main/docs/identity-platform/v2-oauth2-client-creds-grant-flow.md (read 2026-11-27).
  */
-export async function authority(certificate: Certificate): Promise<TokenService> {
-  const { listener, service } = tokenService((access_token, expires_in) => ({
-    ...{ token_type: 'Bearer', expires_in, ext_expires_in: expires_in, access_token },
+export async function authority(certificate: {
+  readonly cert: string;
+  readonly key: string;
+}): Promise<TokenService> {
+  const { listener, service } = tokenService(({ form }, expires_in, serial) => ({
+    ...{ token_type: 'Bearer', expires_in, ext_expires_in: expires_in },
+    access_token: tokenOf(audienceOf(form['scope']?.replace(/\/\.default$/, '')), serial),
   }));
   return { ...service, ...(await listening(createHttpsServer(certificate, listener), 'https')) };
 }
@@ -53,8 +56,9 @@ export async function authority(certificate: Certificate): Promise<TokenService>
  * https://learn.microsoft.com/en-us/entra/identity/managed-identities-azure-resources/how-to-use-vm-token (read 2026-11-27).
  */
 export async function managedIdentity(): Promise<TokenService> {
-  const { listener, service } = tokenService((access_token, expires_in) => ({
-    ...{ access_token, token_type: 'Bearer', resource: 'https://storage.azure.com/', client_id: 'its-own' },
+  const { listener, service } = tokenService(({ query: { resource } }, expires_in, serial) => ({
+    ...{ access_token: tokenOf(audienceOf(resource), serial), token_type: 'Bearer' },
+    ...{ resource, client_id: 'its-own' },
     expires_on: String(Math.floor(Date.now() / 1000) + expires_in),
     expires_in: String(expires_in),
   }));
@@ -88,9 +92,11 @@ function tokenService(answer: Answering) {
     const { pathname, searchParams } = new URL(request.url ?? '', 'http://double');
     const { method = '', headers } = request;
     const form = Object.fromEntries(new URLSearchParams(Buffer.concat(chunks).toString()));
-    requests.push({ method, path: pathname, query: Object.fromEntries(searchParams), headers, form });
+    const asked = { method, path: pathname, query: Object.fromEntries(searchParams), headers, form };
+    requests.push(asked);
     if (isSilent) return;
-    const [status, body, more = {}] = refusal ?? [200, answer(tokenOf(requests.length), expiresInSeconds)];
+    const token = () => answer(asked, expiresInSeconds, requests.length);
+    const [status, body, more = {}] = refusal ?? [200, token()];
     response.writeHead(status, { 'content-type': 'application/json', ...more }).end(JSON.stringify(body));
   };
   const listener: RequestListener = (request, response) => void respond(request, response);
@@ -111,11 +117,16 @@ function tokenService(answer: Answering) {
   };
 }
 
+/** What a token is for, as it says itself. */
+function audienceOf(resource = ''): string {
+  return resource.replace(/\/$/, '');
+}
+
 /** A token whose claims Azurite takes; nobody has signed it. */
-function tokenOf(serial: number): string {
+function tokenOf(aud: string, serial: number): string {
   const now = Math.floor(Date.now() / 1000);
   const claims = {
-    ...{ aud: 'https://storage.azure.com', iss: 'https://sts.windows.net/directory/', tid: 'directory' },
+    ...{ aud, iss: 'https://sts.windows.net/directory/', tid: 'directory' },
     ...{ iat: now, nbf: now - 60, exp: now + 3600, oid: 'object', serial },
   };
   const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
