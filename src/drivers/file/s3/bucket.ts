@@ -7,7 +7,7 @@ import type {
   ServiceInputTypes,
   ServiceOutputTypes,
 } from '@aws-sdk/client-s3';
-import { networkFailure } from '../../../driver.ts';
+import { until } from '../../../clouds/aws/sdk.ts';
 import { answeredWith, s3Failure, type FailureContext } from './errors.ts';
 import type { Sdk } from './sdk.ts';
 
@@ -82,16 +82,4 @@ export class Bucket {
     const { Body } = await this.get(path, 'bytes=0-0', signal);
     if (Body !== undefined && 'destroy' in Body) Body.destroy();
   }
-}
-
-/** What `task` answers, or at once the end of the signal. */
-export function until<T>(signal: AbortSignal, task: () => Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(networkFailure(signal.reason, signal));
-    if (signal.aborted) return onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    task()
-      .then(resolve, reject)
-      .finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }

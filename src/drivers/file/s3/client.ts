@@ -1,3 +1,4 @@
+import { secretsOf } from '../../../clouds/aws/options.ts';
 import {
   ConnectorError,
   isConnectorError,
@@ -20,7 +21,7 @@ import {
 import { Afterwards } from './afterwards.ts';
 import { Bucket } from './bucket.ts';
 import { copyFile } from './copy.ts';
-import { secretsOf, signingOf } from './credentials.ts';
+import { signingOf } from './credentials.ts';
 import { askForAny, listPage } from './list.ts';
 import type { S3Options } from './options.ts';
 import { presign, type Signer } from './presign.ts';

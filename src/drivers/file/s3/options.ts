@@ -1,21 +1,22 @@
 import { z } from 'zod';
-import { secret } from '../../../driver.ts';
+import {
+  awsIdentityOptions,
+  endpointOption,
+  regionOption,
+  withWholeIdentity,
+} from '../../../clouds/aws/options.ts';
 
 /** What a part holds and what is kept in memory of it, in MiB. 5 is the least that S3 takes. */
 const PART_MEBIBYTES = { least: 5, usual: 8, most: 512 };
 
-export const s3Options = z
-  .strictObject({
-    endpoint: z
-      .url({ protocol: /^https?$/ })
-      .refine((url) => !/[?#]|\/\/[^/]*@/.test(url), 'has no user, password, query or fragment')
+export const s3Options = withWholeIdentity(
+  z.strictObject({
+    endpoint: endpointOption()
       .optional()
       .describe(
         'Base URL of a compatible store, with its port. Absent, it is that of Amazon S3 in the region.',
       ),
-    region: z
-      .string()
-      .regex(/^[a-z0-9-]{1,64}$/, 'is lower-case letters, digits and hyphens')
+    region: regionOption()
       .default('us-east-1')
       .describe('Region of the bucket, which is part of every signature. Compatible stores mostly take any.'),
     bucket: z
@@ -32,29 +33,13 @@ export const s3Options = z
       .describe(
         'Name the bucket in the path instead of the host. True where an endpoint is given, otherwise false, unless told.',
       ),
-    access_key_id: secret().optional().describe('Id of the key pair.'),
-    secret_access_key: secret().optional().describe('Secret of the key pair; it signs and is never sent.'),
-    session_token: secret()
-      .optional()
-      .describe('Token of a temporary key pair, which stops working with it.'),
-    role_arn: z
-      .string()
-      .regex(/^arn:[\w-]+:iam::[\w-]*:role\/.{1,512}$/, 'is the ARN of a role')
-      .optional()
-      .describe(
-        'Role that is assumed with the credentials, anew before an hour is over; it alone reads and writes.',
-      ),
-    external_id: secret()
-      .optional()
-      .describe(
-        "What the role's owner agreed with whoever assumes it, against being assumed for somebody else.",
-      ),
-    sts_endpoint: z
-      .url({ protocol: /^https?$/ })
-      .optional()
-      .describe(
-        "Where the role is assumed. Absent, it is the endpoint's own where one is given, otherwise that of AWS in the region.",
-      ),
+    ...awsIdentityOptions,
+    role_arn: awsIdentityOptions.role_arn.describe(
+      'Role that is assumed with the credentials, anew before an hour is over; it alone reads and writes.',
+    ),
+    sts_endpoint: awsIdentityOptions.sts_endpoint.describe(
+      "Where the role is assumed. Absent, it is the endpoint's own where one is given, otherwise that of AWS in the region.",
+    ),
     ca: z
       .string()
       .optional()
@@ -88,23 +73,11 @@ export const s3Options = z
       .max(2048)
       .optional()
       .describe('Key of KMS that encrypts. The one that AWS manages unless told.'),
-  })
-  .refine((o) => (o.access_key_id === undefined) === (o.secret_access_key === undefined), {
-    path: ['secret_access_key'],
-    message: 'and access_key_id are given together or not at all',
-  })
-  .refine((o) => o.session_token === undefined || o.access_key_id !== undefined, {
-    path: ['session_token'],
-    message: 'belongs to a key pair, which is missing',
-  })
-  .refine((o) => (o.external_id === undefined && o.sts_endpoint === undefined) || o.role_arn !== undefined, {
-    path: ['role_arn'],
-    message: 'is missing, and external_id and sts_endpoint are of no use without it',
-  })
-  .refine((o) => o.kms_key_id === undefined || o.server_side_encryption?.startsWith('aws:kms') === true, {
-    path: ['kms_key_id'],
-    message: 'belongs to the encryption aws:kms',
-  });
+  }),
+).refine((o) => o.kms_key_id === undefined || o.server_side_encryption?.startsWith('aws:kms') === true, {
+  path: ['kms_key_id'],
+  message: 'belongs to the encryption aws:kms',
+});
 export type S3Options = z.output<typeof s3Options>;
 
 /** Whether the endpoint is one of Amazon's own, which differ from every other in what they can do. */

@@ -1,6 +1,7 @@
 import type { S3Client } from '@aws-sdk/client-s3';
+import { until } from '../../../clouds/aws/sdk.ts';
 import { ConnectorError, loadPeer, type PresignedUrl, type PresignOptions } from '../../../driver.ts';
-import { until, type Bucket } from './bucket.ts';
+import type { Bucket } from './bucket.ts';
 import { S3_PEERS } from './sdk.ts';
 
 export type Signer = {

@@ -1,4 +1,5 @@
 import type { GetObjectCommandOutput, HeadObjectCommandOutput } from '@aws-sdk/client-s3';
+import { until } from '../../../clouds/aws/sdk.ts';
 import {
   nameOf,
   ConnectorError,
@@ -9,7 +10,7 @@ import {
   type OpenedFile,
 } from '../../../driver.ts';
 import { collected, FileBody, type Source } from './body.ts';
-import { until, type Bucket } from './bucket.ts';
+import type { Bucket } from './bucket.ts';
 import { notS3 } from './errors.ts';
 
 /** What `readBytes` takes into memory at most. */

@@ -1,6 +1,7 @@
 import type { CompletedPart, CreateMultipartUploadCommandInput } from '@aws-sdk/client-s3';
+import { until } from '../../../clouds/aws/sdk.ts';
 import { ConnectorError, networkFailure } from '../../../driver.ts';
-import { until, type Bucket } from './bucket.ts';
+import type { Bucket } from './bucket.ts';
 import { notS3 } from './errors.ts';
 import { bareEtag, etagNow } from './read.ts';
 import { PARALLEL_PARTS, type Writing } from './writing.ts';

@@ -1,6 +1,6 @@
 import type { CompletedPart } from '@aws-sdk/client-s3';
+import { until } from '../../../clouds/aws/sdk.ts';
 import { ConnectorError, type ClientWriteOptions, type WriteResult } from '../../../driver.ts';
-import { until } from './bucket.ts';
 import { answeredWith, notS3 } from './errors.ts';
 import { partsOfBytes, partsOfStream, type Part, type SpareParts } from './parts.ts';
 import { bareEtag, etagNow } from './read.ts';
