@@ -61,7 +61,6 @@ type RestFailure = {
   readonly statusCode?: unknown;
   readonly response?: { readonly headers?: { get?: (name: string) => string | undefined } };
 };
-};
 
 /**
  * A failure of the client as an error of ours. Azure's own words are left out: those for a wrong signature repeat it,
