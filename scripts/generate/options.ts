@@ -26,6 +26,11 @@ function rows(schema: Schema, path: string): readonly (readonly string[])[] {
   return Object.entries(schema.properties ?? {}).flatMap(([key, option]) => {
     const name = `${path}${key}`;
     if (option.properties !== undefined) return rows(option, `${name}.`);
+    const { additionalProperties: values } = option;
+    // Each value of a record of secrets is a credential of its own.
+    if (typeof values === 'object' && values.secret) {
+      return [[`\`${name}.*\``, typeOf(values), '', 'a credential', option.description ?? '']];
+    }
     const fallback =
       option.default === undefined ? (isRequired(schema, key) ? 'required' : '') : code(option.default);
     const who = option.secret ? 'a credential' : option.adminOnly ? 'administrators' : 'anyone';

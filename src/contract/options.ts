@@ -11,7 +11,8 @@ export function adminOnly<S extends z.ZodType>(schema: S): S {
 }
 
 /**
- * Dotted paths of every {@link secret} in an options schema, for example `['auth.password']`, sorted.
+ * Dotted paths of every {@link secret} in an options schema, for example `['auth.password']`, sorted. A record of
+ * secrets is one path that ends with `.*`, for example `['env.*']`: each of its values is a secret of its own.
  *
  * Reads the JSON Schema because `.optional()` and `.default()` hide the metadata of the schema they wrap; a secret
  * that is missed here would be stored in clear.
@@ -27,7 +28,11 @@ export function adminPaths(options: z.ZodObject): readonly string[] {
   return markedPaths(options, 'adminOnly');
 }
 
-type JsonSchema = { readonly [key: string]: unknown; readonly properties?: Record<string, JsonSchema> };
+type JsonSchema = {
+  readonly [key: string]: unknown;
+  readonly properties?: Record<string, JsonSchema>;
+  readonly additionalProperties?: JsonSchema | boolean;
+};
 
 function markedPaths(options: z.ZodObject, mark: string): readonly string[] {
   const schema = z.toJSONSchema(options, { io: 'input', unrepresentable: 'any' }) as JsonSchema;
@@ -44,7 +49,14 @@ function walk(schema: JsonSchema, mark: string, path: readonly string[]): string
   );
   return [
     ...here,
+    ...(isRecordOfSecrets(schema, mark) && path.length > 0 ? [[...path, '*'].join('.')] : []),
     ...Object.entries(schema.properties ?? {}).flatMap(([key, child]) => walk(child, mark, [...path, key])),
     ...branches.flatMap((branch) => walk(branch, mark, path)),
   ];
+}
+
+/** Only of plain secrets, and of nothing else beside them: whatever lies deeper or among named fields has no path. */
+function isRecordOfSecrets({ properties, additionalProperties }: JsonSchema, mark: string): boolean {
+  if (mark !== 'secret' || properties !== undefined || typeof additionalProperties !== 'object') return false;
+  return additionalProperties[mark] === true;
 }

@@ -29,14 +29,19 @@ export function sortSecrets(
   const credentials: Record<string, Credentials[string]> = { ...config.credentials };
   let { options } = config;
   for (const path of loaded.secretPaths) {
-    const found = valueAt(options, path.split('.'));
+    const record = recordOf(path);
+    const keys = (record ?? path).split('.');
+    const found = valueAt(options, keys);
     if (found === undefined) continue;
-    if (typeof found !== 'string') throw invalidField(`config.options.${path}`, 'is a string');
-    credentials[path] = found;
-    options = without(options, path.split('.'));
+    const values = record === undefined ? { [path]: found } : valuesOf(found, record);
+    for (const [name, value] of Object.entries(values)) {
+      if (typeof value !== 'string') throw invalidField(`config.options.${name}`, 'is a string');
+      credentials[name] = value;
+    }
+    options = without(options, keys);
   }
   const issues: FieldIssue[] = Object.keys(credentials)
-    .filter((name) => !loaded.secretPaths.includes(name))
+    .filter((name) => !loaded.secretPaths.includes(name) && !recordOfName(name, loaded))
     .map((name) => ({ path: `config.credentials.${name}`, message: knownCredentials(loaded) }));
   if (issues[0])
     throw new ConnectorError('invalid_argument', `${issues[0].path} ${issues[0].message}`, { issues });
@@ -51,7 +56,9 @@ export function sortSecrets(
  */
 export function driverOptions(loaded: LoadedDriver, config: ConnectorConfig, credentials: Plain): never {
   let merged: Readonly<Record<string, unknown>> = config.options;
-  for (const [name, value] of Object.entries(credentials)) merged = withValue(merged, name.split('.'), value);
+  for (const [name, value] of Object.entries(credentials)) {
+    merged = withValue(merged, keysOf(name, loaded), value);
+  }
   if (config.endpoint !== undefined) merged = { ...merged, endpoint: config.endpoint };
   // The value has the type of this driver's schema, which nobody but the driver's own `open` knows.
   return parseWith(loaded.driver.options, merged, 'config.options') as never;
@@ -119,6 +126,32 @@ function refuseAdminOnly(
   throw new ConnectorError('permission_denied', `${path}: only an administrator may set ${what}`, {
     issues: [{ path, message: 'is for administrators alone' }],
   });
+}
+
+/** The record that a path such as `env.*` is about. */
+function recordOf(path: string): string | undefined {
+  return path.endsWith('.*') ? path.slice(0, -2) : undefined;
+}
+
+/** The record of secrets that a credential such as `env.API_KEY` is of. */
+function recordOfName(name: string, { secretPaths }: LoadedDriver): string | undefined {
+  const isOf = (record: string) => name.startsWith(`${record}.`) && name.length > record.length + 1;
+  return secretPaths.map(recordOf).find((record) => record !== undefined && isOf(record));
+}
+
+/** Where a credential stands among the options. What follows a record is one key, dots and all. */
+function keysOf(name: string, loaded: LoadedDriver): readonly string[] {
+  const record = recordOfName(name, loaded);
+  if (record === undefined) return name.split('.');
+  return [...record.split('.'), name.slice(record.length + 1)];
+}
+
+/** A record of secrets as credentials. */
+function valuesOf(found: unknown, record: string): Readonly<Record<string, unknown>> {
+  if (typeof found !== 'object' || found === null || Array.isArray(found)) {
+    throw invalidField(`config.options.${record}`, 'is an object');
+  }
+  return Object.fromEntries(Object.entries(found).map(([key, value]) => [`${record}.${key}`, value]));
 }
 
 function knownCredentials({ secretPaths, driver }: LoadedDriver): string {

@@ -32,6 +32,10 @@ export function scriptedDriver(
       endpoint: z.url().optional().describe('Where it is.'),
       api_key: secret().optional().describe('A key.'),
       auth: z.strictObject({ password: secret().optional() }).optional(),
+      env: z
+        .record(z.string().regex(/^\w[\w.]*$/), secret())
+        .optional()
+        .describe('Variables.'),
       root: adminOnly(z.string()).optional().describe('A folder of the host.'),
       mode: z.enum(['a', 'b']).default('a').describe('A choice.'),
     }),

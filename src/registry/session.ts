@@ -293,15 +293,19 @@ export function notFound(connectorId: string): ConnectorError {
 function redactError(error: ConnectorError, secrets: readonly string[]): ConnectorError {
   if (secrets.length === 0) return error;
   const clean = (text: string) => redactText(text, secrets);
-  const details = JSON.stringify(error.details);
+  // Texts alone: a number that looks like a secret is a count, and a mask in its place would be no JSON.
+  const cleanTexts = (_key: string, value: unknown) => (typeof value === 'string' ? clean(value) : value);
+  const told = JSON.stringify([error.details, error.issues]);
+  const masked = JSON.stringify([error.details, error.issues], cleanTexts);
   const cause = redactCause(error.cause, clean);
-  if (clean(error.message) === error.message && clean(details) === details && cause === error.cause)
-    return error;
+  if (clean(error.message) === error.message && masked === told && cause === error.cause) return error;
+  // What was written out is read again: texts changed, and nothing else.
+  const [details, issues] = JSON.parse(masked) as [Record<string, unknown>, typeof error.issues];
   return new ConnectorError(error.code, clean(error.message), {
     connectorId: error.connectorId,
     connectorType: error.connectorType,
-    details: JSON.parse(clean(details)) as Record<string, unknown>,
-    issues: error.issues,
+    details,
+    issues,
     ...(cause !== undefined && { cause }),
     ...(error.retryAfterMs !== undefined && { retryAfterMs: error.retryAfterMs }),
   });

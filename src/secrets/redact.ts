@@ -1,4 +1,6 @@
 const MASK = '***';
+/** A shorter value is a setting such as `1`, `on` or `dev`: masking it would leave holes in words, and tell nothing less. */
+const MIN_SECRET_LENGTH = 4;
 
 /** Parts of names, without case and separators, that mark a value as secret. */
 const SECRET_WORDS =
@@ -26,7 +28,7 @@ export function redactFields(value: unknown): unknown {
  * in URLs; and for what follows `Bearer` and `Basic`.
  */
 export function redactText(text: string, secrets: Iterable<string> = []): string {
-  const forms = [...secrets].filter((secret) => secret !== '').flatMap(spellings);
+  const forms = [...secrets].filter((secret) => secret.length >= MIN_SECRET_LENGTH).flatMap(spellings);
   // The longest first, or a secret that is part of another would leave the rest of it in clear.
   const byLength = [...new Set(forms)].sort((a, b) => b.length - a.length);
   return byLength
