@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import {
   ConnectorError,
   type ClientInvocation,
@@ -32,6 +33,9 @@ export type LocalParts = {
 /** One connector's functions, run in sandboxed processes of this machine. */
 export class LocalFunctions implements ServerlessClient {
   readonly #parts: LocalParts;
+  /** Of this client and not of its folder: a process knows its environment for life, which the next client's differs from. */
+  readonly #owner = randomUUID();
+  #isClosed = false;
   /** Deploys and removals of one function happen one after another. */
   readonly #changes = new Map<string, Promise<unknown>>();
 
@@ -48,8 +52,8 @@ export class LocalFunctions implements ServerlessClient {
   ): Promise<InvocationOutcome> {
     const { bundles, pool, launch, context } = this.#parts;
     const { code, hash } = await bundles.get(name);
-    const owner = context.folder;
-    const want = { tenant: context.tenantFolder, owner, key: `${owner}\n${name}\n${hash}`, launch };
+    const key = `${this.#owner}\n${name}\n${hash}`;
+    const want = { tenant: context.tenantFolder, owner: this.#owner, key, launch };
     const member = await pool.acquire(want, signal);
     const kill = () => member.sandbox.kill('cancelled');
     signal.addEventListener('abort', kill, { once: true });
@@ -59,7 +63,8 @@ export class LocalFunctions implements ServerlessClient {
       return this.#outcome(answer, member, name, invocation);
     } finally {
       signal.removeEventListener('abort', kill);
-      pool.release(member, launch);
+      if (this.#isClosed) member.sandbox.kill('closed');
+      else pool.release(member, launch);
     }
   }
 
@@ -115,8 +120,9 @@ export class LocalFunctions implements ServerlessClient {
   }
 
   async close(): Promise<void> {
-    const { pool, context, closed } = this.#parts;
-    pool.retire(({ owner }) => owner === context.folder);
+    const { pool, closed } = this.#parts;
+    this.#isClosed = true;
+    pool.retire(({ owner }) => owner === this.#owner);
     closed();
   }
 
@@ -209,7 +215,7 @@ export class LocalFunctions implements ServerlessClient {
   }
 
   #retire(name: string): void {
-    const mine = `${this.#parts.context.folder}\n${name}\n`;
+    const mine = `${this.#owner}\n${name}\n`;
     this.#parts.pool.retire(({ key }) => key?.startsWith(mine) ?? false);
   }
 

@@ -128,12 +128,12 @@ describe('a name that is no file name here', () => {
   ])('%j names no function, and none can have it', async (name) => {
     // What each of them would name as part of a path is there.
     const root = put({ 'f.ts': '', 'a.b.ts': '', 'f:latest.ts': '', 'a/b.ts': '', '../index.ts': '' });
-    const before = readdirSync(join(root, '..'), { recursive: true }).sort();
+    const before = readdirSync(join(root, '..'), { recursive: true }).map(String).sort();
     await expect(call(name)).rejects.toMatchObject({ code: 'not_found' });
     const refused = { code: 'invalid_argument', issues: [{ path: 'name' }] };
     await expect(deploy(name, { code: 'export const handler = () => 1' })).rejects.toMatchObject(refused);
     await expect(client.remove?.(name, NEVER)).rejects.toMatchObject(refused);
-    expect(readdirSync(join(root, '..'), { recursive: true }).sort()).toEqual(before);
+    expect(readdirSync(join(root, '..'), { recursive: true }).map(String).sort()).toEqual(before);
   });
 });
 

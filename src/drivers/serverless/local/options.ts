@@ -1,8 +1,11 @@
 import { z } from 'zod';
-import { adminOnly } from '../../../driver.ts';
+import { adminOnly, secret } from '../../../driver.ts';
 
+const NAME = /^[A-Za-z_][A-Za-z0-9_]{0,127}$/;
 // The runtime itself reads variables with these beginnings.
 const RESERVED = /^(DENO|NODE|NPM|V8|LD|DYLD|RUST|SSL)(_|$)|_PROXY$/i;
+/** Their names are an argument of each process, and arguments are limited. */
+const MAX_VARIABLES = 100;
 
 export const localOptions = z.strictObject({
   memory_mb: z
@@ -17,13 +20,20 @@ export const localOptions = z.strictObject({
     .record(
       z
         .string()
-        .regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'is letters, digits and _')
-        .refine((name) => !RESERVED.test(name), 'is a variable of the runtime'),
-      z.string().max(8192),
+        .regex(NAME)
+        .refine((name) => !RESERVED.test(name)),
+      secret().max(8192),
+      {
+        error: ({ code }) =>
+          code === 'invalid_key'
+            ? 'is no name for a variable: 1 to 128 letters, digits and _, and none that the runtime reads'
+            : undefined,
+      },
     )
+    .refine((env) => Object.keys(env).length <= MAX_VARIABLES, `has at most ${MAX_VARIABLES} variables`)
     .default({})
     .describe(
-      'Environment variables that functions see. They are stored and shown in clear: not for secrets.',
+      'Environment variables that functions see, each sealed by itself as the credential `env.NAME`. A function can print what it sees.',
     ),
   allow_net: adminOnly(z.boolean())
     .default(false)
