@@ -76,23 +76,35 @@ function toldIn(text: string): FunctionFailure | undefined {
 }
 
 /**
- * An error in the shape of JavaScript (`name`, `message`, `stack`) or of AWS Lambda (`errorType`, `errorMessage`,
- * `stackTrace`); `undefined` for anything else.
+ * An error in the shape of JavaScript (`name`, `message`, `stack`) or of AWS Lambda (`errorType`, `errorMessage`, and
+ * `trace` from Node or `stackTrace` from its other runtimes); `undefined` for anything else.
  *
- * https://docs.aws.amazon.com/lambda/latest/dg/nodejs-exceptions.html (read 2026-11-28)
+ * https://docs.aws.amazon.com/lambda/latest/dg/nodejs-exceptions.html,
+ * https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html (both read 2026-11-28)
  */
 export function failureOf(value: unknown): FunctionFailure | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
-  const { name, message, stack, errorType, errorMessage, stackTrace } = value as Record<string, unknown>;
+  const { name, message, stack, errorType, errorMessage, stackTrace, trace } = value as Record<
+    string,
+    unknown
+  >;
   const said = message ?? errorMessage;
   if (typeof said !== 'string') return undefined;
   const type = name ?? errorType;
-  const trace = stack ?? (Array.isArray(stackTrace) ? stackTrace.join('\n') : stackTrace);
+  const lines = stackTrace ?? trace;
+  const where = stack ?? (Array.isArray(lines) ? lines.map(frameOf).join('\n') : lines);
   return {
     name: typeof type === 'string' && type !== '' ? type.slice(0, 200) : 'Error',
     message: said.slice(0, 4_000),
-    ...(typeof trace === 'string' && { stack: trace.slice(0, 16_000) }),
+    ...(typeof where === 'string' && where !== '' && { stack: where.slice(0, 16_000) }),
   };
+}
+
+/** A line of a stack; Go has objects of it: https://docs.aws.amazon.com/lambda/latest/dg/golang-exceptions.html (read 2026-11-28). */
+function frameOf(frame: unknown): string {
+  if (typeof frame !== 'object' || frame === null) return String(frame);
+  const { label, path, line } = frame as Record<string, unknown>;
+  return `    at ${String(label)} (${String(path)}:${String(line)})`;
 }
 
 function isJson(type: string): boolean {
