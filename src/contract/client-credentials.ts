@@ -54,7 +54,7 @@ const RENEW_AGAIN_MS = 5_000;
 const LIFE_MS = 300_000;
 const MAX_ANSWER_BYTES = 65_536;
 
-// RFC 6749 section 5.2, https://www.rfc-editor.org/rfc/rfc6749#section-5.2 (read 2026-11-28). No other word of the
+// RFC 6749 section 5.2, https://www.rfc-editor.org/rfc/rfc6749#section-5.2. No other word of the
 // server is repeated, because some repeat what they were sent.
 const REFUSALS: ReadonlySet<unknown> = new Set([
   ...['invalid_request', 'invalid_client', 'invalid_grant', 'unauthorized_client', 'unsupported_grant_type'],
@@ -75,7 +75,7 @@ export function tokenUrl(): z.ZodString {
 /**
  * Access tokens by the client credentials grant of OAuth 2.0, for a service that acts for itself.
  *
- * https://www.rfc-editor.org/rfc/rfc6749#section-4.4 (read 2026-11-28)
+ * https://www.rfc-editor.org/rfc/rfc6749#section-4.4
  *
  * @throws ConnectorError `invalid_argument` for an address that a secret must not be sent to.
  */
@@ -150,18 +150,18 @@ function request(options: ClientCredentialsOptions): RequestInit {
   return { method: 'POST', headers, body };
 }
 
-/** Both halves are encoded as in a form first, https://www.rfc-editor.org/rfc/rfc6749#section-2.3.1 (read 2026-11-28). */
+/** Both halves are encoded as in a form first, https://www.rfc-editor.org/rfc/rfc6749#section-2.3.1. */
 function basic(clientId: string, clientSecret: string): string {
   const encoded = (text: string): string => new URLSearchParams({ '': text }).toString().slice(1);
   return `Basic ${Buffer.from(`${encoded(clientId)}:${encoded(clientSecret)}`).toString('base64')}`;
 }
 
-/** https://www.rfc-editor.org/rfc/rfc6749#section-5.1 (read 2026-11-28); some servers write the time as text, or no type. */
+/** https://www.rfc-editor.org/rfc/rfc6749#section-5.1; some servers write the time as text, or no type. */
 function tokenIn(answer: Readonly<Record<string, unknown>>, startedMs: number): Token {
   const { access_token: text, token_type: type = 'Bearer', expires_in } = answer;
   const lifeMs = expires_in === undefined || expires_in === null ? LIFE_MS : Number(expires_in) * 1000;
   const isBearer = typeof type === 'string' && type.toLowerCase() === 'bearer';
-  // A header takes it as it is: https://www.rfc-editor.org/rfc/rfc6750#section-2.1 (read 2026-11-28).
+  // A header takes it as it is: https://www.rfc-editor.org/rfc/rfc6750#section-2.1.
   if (typeof text !== 'string' || !/^[\x21-\x7e]+$/.test(text) || !isBearer || !(lifeMs >= 0))
     throw new ConnectorError('backend_error', 'the token endpoint answered no bearer token');
   return {

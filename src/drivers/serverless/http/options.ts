@@ -5,8 +5,9 @@ import { secret, tokenUrl } from '../../../driver.ts';
 export const ONLY_FUNCTION = 'default';
 
 const NAME = /^[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,139}$/;
-// RFC 1123 section 2.1, as Kubernetes has it: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names (read 2026-11-28)
+// Of Kubernetes: https://github.com/kubernetes/kubernetes/pull/39675 (read 2026-11-28), and 63 characters at most, RFC 1035 section 2.3.4.
 const LABEL = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+// Knative's is {route}.{namespace}.{domain}: https://github.com/knative/docs/blob/main/docs/versioned/serving/using-a-custom-domain.md (read 2026-11-28).
 const HOST = /^(?:[a-z0-9-]*\{name\}[a-z0-9-]*)(?:\.[a-z0-9-]{1,63})+(?::\d{1,5})?$/;
 const HEADER = /^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$/; // RFC 9110 section 5.6.2
 const VISIBLE = /^[\x20-\x7e]+$/;

@@ -15,11 +15,11 @@ export type Signed = {
  *
  *     {timestamp}\n{request id}\n{method}\n{path}\n{body}
  *
- * As Stripe's (https://docs.stripe.com/webhooks#verify-manually, read 2026-11-28) it has a timestamp, a version and one
- * signature for each secret, and as Standard Webhooks
- * (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md, read 2026-11-28) the
- * message's id. Method and path are there because one secret serves several functions; lines, because a dot may stand
- * in a path, which could then be cut elsewhere.
+ * As in Standard Webhooks
+ * (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md, read 2026-11-28) the id and
+ * the time are signed with the body, and there are several signatures while a secret is changed. Method and path are
+ * signed as well, because one secret serves several functions; and lines part them, because a dot may stand in a path,
+ * so that one path and body would be signed like another path and body.
  */
 export function signer(
   secrets: readonly string[],
