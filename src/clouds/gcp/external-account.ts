@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { ConnectorError } from '../../driver.ts';
 import type { ExternalAccount } from './credentials.ts';
-import { answeredToken, noToken, ownError } from './token-endpoint.ts';
+import { answeredToken, idToken, noToken, ownError } from './token-endpoint.ts';
 import { type TokenParts, transporterOptions } from './token-library.ts';
 import type { FetchedToken } from './tokens.ts';
 
@@ -16,8 +16,14 @@ const DEFAULT_LIFE_SECONDS = 3600;
  * whatever way it is given.
  */
 export async function externalToken(account: ExternalAccount, parts: TokenParts): Promise<FetchedToken> {
-  const subject = await subjectToken(account, parts);
   const { service_account_impersonation_url: impersonation, client_id, client_secret } = account;
+  const { wanted } = parts;
+  if (impersonation === undefined && 'audience' in wanted)
+    throw new ConnectorError(
+      'auth_failed',
+      'a workload identity gets ID tokens as a service account alone; it names no service_account_impersonation_url',
+    );
+  const subject = await subjectToken(account, parts);
   const { workforce_pool_user_project: userProject } = account;
   const exchanged = await parts.fetch(account.token_url, {
     method: 'POST',
@@ -30,7 +36,7 @@ export async function externalToken(account: ExternalAccount, parts: TokenParts)
     body: new URLSearchParams({
       grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
       audience: account.audience,
-      scope: impersonation === undefined ? parts.scope : CLOUD_PLATFORM,
+      scope: impersonation === undefined && 'scope' in wanted ? wanted.scope : CLOUD_PLATFORM,
       requested_token_type: 'urn:ietf:params:oauth:token-type:access_token',
       subject_token: subject,
       subject_token_type: account.subject_token_type,
@@ -66,21 +72,34 @@ async function subjectToken(account: ExternalAccount, { auth, fetch }: TokenPart
 }
 
 /** What `generateAccessToken` of the IAM Service Account Credentials API answers. */
-const impersonationAnswer = z.object({ accessToken: z.string().min(1), expireTime: z.iso.datetime() });
+const accessAnswer = z.object({ accessToken: z.string().min(1), expireTime: z.iso.datetime() });
+/** https://cloud.google.com/iam/docs/reference/credentials/rest/v1/projects.serviceAccounts/generateIdToken (read 2026-11-28) */
+const idAnswer = z.object({ token: z.string().min(1) });
 
 async function impersonated(
   url: string,
   { service_account_impersonation }: ExternalAccount,
   { token }: FetchedToken,
-  { fetch, scope }: TokenParts,
+  { fetch, wanted }: TokenParts,
 ): Promise<FetchedToken> {
   const lifeSeconds = service_account_impersonation?.token_lifetime_seconds ?? DEFAULT_LIFE_SECONDS;
-  const response = await fetch(url, {
+  const isId = 'audience' in wanted;
+  const body = isId
+    ? { audience: wanted.audience, includeEmail: true }
+    : { scope: [wanted.scope], lifetime: `${lifeSeconds}s` };
+  // The configuration names the method for access tokens; that for ID tokens is its neighbour.
+  const response = await fetch(isId ? url.replace(/:generateAccessToken$/, ':generateIdToken') : url, {
     method: 'POST',
     headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ scope: [scope], lifetime: `${lifeSeconds}s` }),
+    body: JSON.stringify(body),
   });
-  const answer = impersonationAnswer.safeParse(await response.json().catch(() => undefined));
+  const answered: unknown = await response.json().catch(() => undefined);
+  if (isId) {
+    const answer = idAnswer.safeParse(answered);
+    if (!answer.success) throw noToken();
+    return idToken(answer.data.token);
+  }
+  const answer = accessAnswer.safeParse(answered);
   if (!answer.success) throw noToken();
   return {
     token: answer.data.accessToken,

@@ -1,6 +1,7 @@
 import { loadPeer, type OpenContext } from '../../driver.ts';
 import type { Identity } from './identity.ts';
 import { tokenFetch } from './token-endpoint.ts';
+import type { Wanted } from './token-library.ts';
 import { tokenRequest } from './token-requests.ts';
 import { NO_TOKENS, sharedTokens, type Tokens } from './tokens.ts';
 
@@ -9,8 +10,8 @@ export const AUTH_RANGE = '^11.3.0';
 
 /** Where the calls of one client get what proves their identity, on connections of its own. */
 export interface GoogleTokens {
-  /** Access tokens of one scope, fetched once for all that ask here. */
-  access(scope: string): Tokens;
+  /** Tokens of one kind, each fetched once for all who ask; the same answer each time. */
+  of(wanted: Wanted): Tokens;
   close(): Promise<void>;
 }
 
@@ -27,20 +28,23 @@ export async function googleTokens(
   { tokenEndpoint, ca }: TokenOptions,
   { network, clock, log }: Pick<OpenContext, 'network' | 'clock' | 'log'>,
 ): Promise<GoogleTokens> {
-  if (identity.kind === 'none') return { access: () => NO_TOKENS, close: async () => {} };
+  if (identity.kind === 'none') return { of: () => NO_TOKENS, close: async () => {} };
   const auth = await loadPeer('google-auth-library', AUTH_RANGE, () => import('google-auth-library'));
   // Google's own endpoint has a certificate of a well-known authority, whatever the service's has.
   const fetcher = network.fetcher(tokenEndpoint === undefined ? {} : { ca });
   const fetch = tokenFetch(fetcher, clock, tokenEndpoint);
-  const handed: Tokens[] = [];
+  const handed = new Map<string, Tokens>();
   return {
-    access(scope) {
-      const tokens = sharedTokens(tokenRequest(identity, { auth, fetch, scope }, fetcher), clock, log);
-      handed.push(tokens);
+    of(wanted) {
+      const key = JSON.stringify(wanted);
+      const known = handed.get(key);
+      if (known) return known;
+      const tokens = sharedTokens(tokenRequest(identity, { auth, fetch, wanted }, fetcher), clock, log);
+      handed.set(key, tokens);
       return tokens;
     },
     async close() {
-      for (const tokens of handed) tokens.close();
+      for (const tokens of handed.values()) tokens.close();
       await fetcher.close();
     },
   };

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { ConnectorError } from '../../driver.ts';
 import { externalToken } from './external-account.ts';
 import { externalAccount, serviceAccountKey } from './credentials.ts';
-import { answeredToken } from './token-endpoint.ts';
+import { answeredToken, GOOGLE_TOKEN_ENDPOINT, idToken, noToken } from './token-endpoint.ts';
 import { keyToken, libraryToken, type TokenParts, transporterOptions } from './token-library.ts';
 import type { FetchedToken } from './tokens.ts';
 
@@ -15,6 +15,8 @@ const authorizedUser = z.object({
   client_secret: z.string().min(1),
   refresh_token: z.string().min(1),
 });
+type AuthorizedUser = z.output<typeof authorizedUser>;
+const idAnswer = z.object({ id_token: z.string().min(1) });
 const credentialsFile = z.discriminatedUnion('type', [serviceAccountKey, externalAccount, authorizedUser]);
 
 /**
@@ -39,23 +41,49 @@ export async function hostToken(parts: TokenParts): Promise<FetchedToken> {
       return keyToken(credentials, parts);
     case 'external_account':
       return externalToken(credentials, parts);
-    case 'authorized_user': {
-      const { client_id: clientId, client_secret: clientSecret, refresh_token: refreshToken } = credentials;
-      const user = new parts.auth.UserRefreshClient({
-        ...{ clientId, clientSecret, refreshToken },
-        transporterOptions: transporterOptions(parts.fetch),
-      });
-      await user.getAccessToken();
-      return libraryToken(user.credentials);
-    }
+    case 'authorized_user':
+      return userToken(credentials, parts);
   }
 }
 
-/** By the request that gcp-metadata 9.2 makes. */
-async function machineToken({ fetch, scope }: TokenParts): Promise<FetchedToken> {
+async function userToken(
+  { client_id: clientId, client_secret: clientSecret, refresh_token: refreshToken }: AuthorizedUser,
+  { auth, fetch, wanted }: TokenParts,
+): Promise<FetchedToken> {
+  if ('audience' in wanted) {
+    // By the request that google-auth-library 11.3.4 makes, which would repeat it.
+    const form = { client_id: clientId, client_secret: clientSecret, refresh_token: refreshToken };
+    const response = await fetch(GOOGLE_TOKEN_ENDPOINT, {
+      method: 'POST',
+      headers: { 'content-type': 'application/x-www-form-urlencoded' },
+      body: new URLSearchParams({
+        ...form,
+        grant_type: 'refresh_token',
+        target_audience: wanted.audience,
+      }),
+    });
+    const answer = idAnswer.safeParse(await response.json().catch(() => undefined));
+    if (!answer.success) throw noToken();
+    return idToken(answer.data.id_token);
+  }
+  const user = new auth.UserRefreshClient({
+    ...{ clientId, clientSecret, refreshToken },
+    transporterOptions: transporterOptions(fetch),
+  });
+  await user.getAccessToken();
+  return libraryToken(user.credentials);
+}
+
+/** By the requests that gcp-metadata 9.2 makes. */
+async function machineToken({ fetch, wanted }: TokenParts): Promise<FetchedToken> {
   const host = process.env['GCE_METADATA_HOST'] || '169.254.169.254';
-  const url = `http://${host}/computeMetadata/v1/instance/service-accounts/default/token?scopes=${scope}`;
-  return answeredToken(await fetch(url, { headers: { 'metadata-flavor': 'Google' } }));
+  const account = `http://${host}/computeMetadata/v1/instance/service-accounts/default`;
+  const headers = { 'metadata-flavor': 'Google' };
+  if ('scope' in wanted)
+    return answeredToken(await fetch(`${account}/token?scopes=${wanted.scope}`, { headers }));
+  const audience = encodeURIComponent(wanted.audience);
+  const response = await fetch(`${account}/identity?audience=${audience}&format=full`, { headers });
+  return idToken((await response.text()).trim());
 }
 
 async function read(file: string): Promise<string> {

@@ -56,3 +56,17 @@ function forAdministrators(what: string): ConnectorError {
     `${what} may be used by connectors that an administrator made; give a service_account_key`,
   );
 }
+
+/** Who the connector is, for people. */
+export function described(identity: Identity): string {
+  switch (identity.kind) {
+    case 'none':
+      return 'without credentials';
+    case 'key':
+      return `as ${identity.key.client_email}`;
+    case 'external':
+      return 'by a workload identity';
+    case 'host':
+      return 'as this host';
+  }
+}

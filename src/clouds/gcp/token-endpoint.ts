@@ -55,9 +55,26 @@ export async function answeredToken(response: Response): Promise<FetchedToken> {
   return { token: answer.data.access_token, lifeMs: answer.data.expires_in * 1000 };
 }
 
+const expiring = z.object({ exp: z.number().positive() });
+
+/**
+ * An ID token as Google has signed it. Of what it says only its end is read, and nothing is verified: who it is meant for
+ * does that.
+ *
+ * @throws ConnectorError `backend_error` for text that is none.
+ */
+export function idToken(text: string): FetchedToken {
+  try {
+    const claims = expiring.parse(JSON.parse(Buffer.from(text.split('.')[1] ?? '', 'base64url').toString()));
+    return { token: text, lifeMs: Math.max(0, claims.exp * 1000 - Date.now()) };
+  } catch {
+    throw noToken();
+  }
+}
+
 /** A success that is none. */
 export function noToken(): ConnectorError {
-  return new ConnectorError('backend_error', "the token endpoint's answer holds no access token");
+  return new ConnectorError('backend_error', "the token endpoint's answer holds no token");
 }
 
 /** https://www.rfc-editor.org/rfc/rfc6749#section-5.2: the code is shown, the rest is not. */
@@ -67,7 +84,7 @@ async function refused(response: Response, clock: Clock): Promise<ConnectorError
   const body = refusal.safeParse(await response.json().catch(() => undefined));
   const { status } = response;
   const retryAfterMs = parseRetryAfter(response.headers.get('retry-after'), clock.now());
-  const failure = httpFailure({ status, message: 'to the request for an access token', retryAfterMs });
+  const failure = httpFailure({ status, message: 'to the request for a token', retryAfterMs });
   if (status !== 400 && status !== 401 && status !== 404) return failure;
   const said = body.success ? ` (${body.data.error})` : '';
   return new ConnectorError('auth_failed', `the token endpoint refused the credentials${said}`, {

@@ -24,7 +24,7 @@ export function tokenRequest(
       }
     } catch (error) {
       // No cause: the library's errors keep the request, and with it the signed claim.
-      throw ownError(error) ?? new ConnectorError('backend_error', 'no access token could be fetched');
+      throw ownError(error) ?? new ConnectorError('backend_error', 'no token could be fetched');
     }
   };
   // The library takes no signal, so that the fetcher ends its requests.

@@ -7,10 +7,10 @@ import {
   type OpenContext,
 } from '../../driver.ts';
 
-/** An access token, and how long it is good for from now on. */
+/** A token, and how long it is good for from now on. */
 export type FetchedToken = { readonly token: string; readonly lifeMs: number };
 
-/** Where the calls of one client get their access token. */
+/** Where the calls of one client get their token. */
 export interface Tokens {
   /** A token that is valid; absent where none is sent. */
   current(signal: AbortSignal): Promise<string | undefined>;
@@ -46,7 +46,7 @@ export function sharedTokens(
   const refresh = async (): Promise<string> => {
     const limit = new AbortController();
     const cancel = clock.inBackground(REFRESH_LIMIT_MS, () =>
-      limit.abort(new ConnectorError('timeout', 'the access token was not answered in time')),
+      limit.abort(new ConnectorError('timeout', 'the token was not answered in time')),
     );
     const signal = AbortSignal.any([limit.signal, closing.signal]);
     try {
@@ -73,7 +73,7 @@ export function sharedTokens(
         if (refreshing === undefined && now >= notBeforeMs) {
           refreshing = refresh();
           refreshing.catch((error: unknown) =>
-            log.warn('the access token could not be refreshed yet', { error: String(error) }),
+            log.warn('the token could not be refreshed yet', { error: String(error) }),
           );
         }
         return held.token;
@@ -88,7 +88,8 @@ export function sharedTokens(
 }
 
 /** What `shared` resolves to, unless this one caller gives up before. */
-function untilAborted<T>(shared: Promise<T>, signal: AbortSignal): Promise<T> {
+export function untilAborted<T>(shared: Promise<T>, signal: AbortSignal): Promise<T> {
+  if (signal.aborted) return Promise.reject(networkFailure(signal.reason, signal));
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(networkFailure(signal.reason, signal));
     signal.addEventListener('abort', onAbort, { once: true });

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { googleTokens } from '../../../clouds/gcp/google-tokens.ts';
-import { type Identity, identityOf } from '../../../clouds/gcp/identity.ts';
+import { described, type Identity, identityOf } from '../../../clouds/gcp/identity.ts';
 import {
   type FileClient,
   isConnectorError,
@@ -31,7 +31,7 @@ export async function openGcs(options: GcsOptions, context: OpenContext): Promis
     await Promise.all([fetcher.close(), google.close()]);
   };
   try {
-    const api = jsonApi({ options, fetcher, tokens: google.access(SCOPE), clock });
+    const api = jsonApi({ options, fetcher, tokens: google.of({ scope: SCOPE }), clock });
     await proven(api, context);
     return new GcsClient({
       api,
@@ -93,17 +93,4 @@ function notesOf(identity: Identity, { bucket, endpoint }: GcsOptions): readonly
   if (identity.kind !== 'key')
     notes.push({ level: 'info', message: 'addresses cannot be signed without a service_account_key' });
   return notes;
-}
-
-function described(identity: Identity): string {
-  switch (identity.kind) {
-    case 'none':
-      return 'without credentials';
-    case 'key':
-      return `as ${identity.key.client_email}`;
-    case 'external':
-      return 'by a workload identity';
-    case 'host':
-      return 'as this host';
-  }
 }
