@@ -44,8 +44,9 @@ export function exchange(
       response.on('error', failed);
       response.on('data', (chunk: Buffer) => {
         size += chunk.length;
-        if (size <= maxBytes) chunks.push(chunk);
-        else request.destroy(tooLong(maxBytes));
+        if (size <= maxBytes) return void chunks.push(chunk);
+        failed(tooLong(maxBytes));
+        request.destroy();
       });
       response.on('end', () => {
         const get = (name: string): string | null => {
