@@ -93,7 +93,9 @@ export function answerIn(
   const status = said.$metadata?.httpStatusCode;
   if (typeof status !== 'number') return withoutAnswer(error);
   const isTold = said.$fault !== undefined;
-  const code = isTold ? text(said.Code) || text(said.name) : '';
+  const named = isTold ? text(said.Code) || text(said.name) : '';
+  // The SDK's own word for none.
+  const code = named === 'Unknown' ? '' : named;
   const message = isTold ? wordsOf(text(said.message), secrets) : '';
   const requestId = text(said.$metadata?.requestId);
   const details = {
