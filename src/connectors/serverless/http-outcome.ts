@@ -43,8 +43,9 @@ export function httpOutcome(
   const text = new TextDecoder().decode(body);
   if (!OF_THE_PLATFORM.has(status)) return { status: 'failed', error: failureIn(status, type, text) };
   const retryAfterMs = parseRetryAfter(headers.get('retry-after'), nowMs);
-  const failure = { message: text, ...(retryAfterMs !== undefined && { retryAfterMs }) };
-  throw httpFailure({ status: status === 403 ? 401 : status, ...failure });
+  const failure = httpFailure({ status, message: text, retryAfterMs });
+  if (status !== 403) throw failure;
+  throw new ConnectorError('auth_failed', failure.message, { details: failure.details });
 }
 
 /** JSON as it is, any other text as a string, nothing as null; bytes are no result. */
