@@ -96,12 +96,11 @@ export function failureIn(status: number, text: string): FunctionFailure {
 /** The error of an answer that is the gateway's own, or of what stands before it. */
 export function refusalOf(
   { status, headers }: Pick<CallAnswer, 'status' | 'headers'>,
-  text: string,
+  message: string,
   nowMs: number,
 ): ConnectorError {
   const retryAfterMs = parseRetryAfter(headers.get('retry-after'), nowMs);
   const waiting = retryAfterMs === undefined ? {} : { retryAfterMs };
-  const message = text.trimStart().startsWith('<') ? undefined : text;
   const failure = httpFailure({ status, message, ...waiting });
   // 500 is how the gateway passes on that its provider, its queue or the cluster behind it failed.
   if (failure.code !== 'backend_error' || status < 500) return failure;

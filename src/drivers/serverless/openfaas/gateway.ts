@@ -152,7 +152,7 @@ export class Gateway {
   }
 
   /**
-   * What a failure says, without our secrets: the watchdog repeats a token that it does not take (`invalid JWT token: …`,
+   * What a failure says, without our secrets, and nothing where it is a page for people. The watchdog repeats a token that it does not take (`invalid JWT token: …`,
    * https://github.com/openfaas/of-watchdog/blob/master/executor/jwt_authenticator.go, read 2026-11-28).
    */
   async #refusalIn(
@@ -165,6 +165,7 @@ export class Gateway {
       (bytes) => new TextDecoder().decode(bytes),
       nothingOfTooMuch,
     );
+    if (text.trimStart().startsWith('<')) return '';
     const sent = [authorization?.replace(/^\w+ /, ''), callbackUrl].filter((one) => one !== undefined);
     return [...this.#secrets, ...sent].reduce((shown, secret) => shown.replaceAll(secret, '***'), text);
   }
