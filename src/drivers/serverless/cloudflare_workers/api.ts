@@ -29,7 +29,10 @@ const MAX_PAGES = 100;
 export type Instance = z.output<typeof instance>;
 const instance = z.object({
   status: z.string(),
-  output: z.unknown().transform((output) => (output ?? null) as JsonValue), // it came out of JSON.parse
+  output: z
+    .unknown()
+    .optional()
+    .transform((output) => (output ?? null) as JsonValue), // it came out of JSON.parse
   error: z.union([z.object({ name: z.string(), message: z.string() }), z.string()]).nullish(),
   start: z.string().nullish(),
   end: z.string().nullish(),
@@ -205,6 +208,8 @@ const BY_NUMBER: Readonly<Record<number, ErrorCode>> = {
   10405: 'already_exists',
   10400: 'not_found',
   10200: 'not_found',
+  // "workflows.api.error.internal_server", also with status 200
+  10001: 'unavailable',
   // "Invalid request headers", which is a token that cannot be one.
   6003: 'auth_failed',
   9106: 'auth_failed',

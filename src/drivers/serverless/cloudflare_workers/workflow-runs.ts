@@ -84,14 +84,16 @@ export class WorkflowRuns {
     invocation: ClientInvocation,
     signal: AbortSignal,
   ): Promise<InvocationOutcome> {
-    const { id } = await this.start(name, payload, invocation, signal);
+    const id = invocation.requestId;
     try {
+      await this.start(name, payload, invocation, signal);
       for (let waitMs = FIRST_POLL_MS; ; waitMs = Math.min(waitMs * 1.5, LAST_POLL_MS)) {
         const outcome = await this.follow(name, id, signal);
         if (outcome !== undefined) return ofCall(outcome);
         await sleep(this.#context.clock, waitMs, signal);
       }
     } catch (error) {
+      // Also where the answer to its start was not waited for: it may have arrived.
       if (signal.aborted) this.#stopLater(name, id);
       throw error;
     }
