@@ -20,8 +20,9 @@ const TEXT = new TextDecoder();
 /** What a proxy, the gateway or the watchdog says in the function's place, where nothing tells that it was the function. */
 const OF_THE_PLATFORM: ReadonlySet<number> = new Set([401, 403, 404, 408, 413, 429, 502, 503, 504]);
 /**
- * Of these, the ones that mean the same whoever says them: a watchdog before 0.9.12 marks its own in no way, and a function
- * that is too busy says 429 to be called again later, https://docs.openfaas.com/openfaas-pro/retries/ (read 2026-11-28).
+ * Of these, the ones that mean the same whoever says them: older watchdogs mark their own in no way (executor/http_runner.go of
+ * https://github.com/openfaas/of-watchdog, read 2026-11-28), and a function that is too busy says 429 to be called again later
+ * (https://docs.openfaas.com/openfaas-pro/retries/, read 2026-11-28).
  */
 const FOR_LATER: ReadonlySet<number> = new Set([408, 429, 502, 503, 504]);
 
@@ -76,9 +77,8 @@ export function outcomeOfAnswer(name: string, answer: CallAnswer, nowMs: number)
 }
 
 /**
- * A success. JSON that cannot be read is text: the provider gives an answer without a type that of the request, which is
- * JSON (`getContentType` in https://github.com/openfaas/faas-provider/blob/master/proxy/proxy.go, read 2026-11-28), and the
- * classic watchdog does so, too.
+ * A success. JSON that cannot be read is text: an answer without a type is given that of the request, which is JSON
+ * (`getContentType` in https://github.com/openfaas/faas-provider/blob/master/proxy/proxy.go, read 2026-11-28).
  */
 export function successOf(name: string, answer: CallAnswer, nowMs: number): InvocationOutcome {
   const outcome = httpOutcome(name, answer, nowMs);

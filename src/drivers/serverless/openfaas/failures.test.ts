@@ -1,6 +1,7 @@
 import { createServer } from 'node:http';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
+import type { FetcherOptions } from '../../../driver.ts';
 import { afterEach, describe, expect, it } from 'vitest';
 import { NEVER } from '../../../policies/pipeline.ts';
 import { selfSignedCertificate } from '../../../testing/certificate.fixture.ts';
@@ -68,7 +69,6 @@ describe('a call that fails with', () => {
     ['504 of an old watchdog', 504, { ...passedOn, 'x-duration-seconds': '10.0' }, '', 'timeout'],
     ['408 of the watchdog', 408, passedOn, '', 'timeout'],
     ['400 of a proxy', 400, {}, '<html>Request Header Or Cookie Too Large</html>', 'backend_error'],
-    ['a redirect', 302, { location: 'http://127.0.0.1:9/' }, '', 'backend_error'],
   ])('%s has its code', async (_what, status, headers, body, code) => {
     const { client, gateway } = await answering(status, body, headers);
     const before = gateway.at('POST').length;
@@ -76,6 +76,17 @@ describe('a call that fails with', () => {
     expect(failure).toMatchObject({ name: 'ConnectorError', code });
     expect(gateway.at('POST').length - before).toBe(1);
     expect(failure).toMatchObject({ message: expect.not.stringMatching(/[<\n]/) });
+  });
+
+  it('a redirect is not followed', async () => {
+    const elsewhere = await opened.gateway();
+    const { client } = await answering(307, '', { location: `${elsewhere.url}/function/echo` });
+    const failure = await failureOf(client.invoke('echo', null, INVOCATION, NEVER));
+    expect(failure).toMatchObject({
+      code: 'backend_error',
+      message: 'function echo answered a redirect (307)',
+    });
+    expect(elsewhere.seen).toEqual([]);
   });
 
   it('429 and a time has the time', async () => {
@@ -164,6 +175,26 @@ describe('a gateway that cannot be reached', () => {
     expect(stages).toEqual(['address', 'connect', 'address', 'connect', 'credentials']);
   });
 
+  it('has its connections closed where it was not opened', async () => {
+    const gateway = await opened.gateway({ admits });
+    const real = network(egressPolicy({ allowPrivate: true }));
+    let open = 0;
+    const counting = {
+      ...real,
+      fetcher: (options: FetcherOptions) => {
+        const fetcher = real.fetcher(options);
+        open += 1;
+        return { ...fetcher, close: () => ((open -= 1), fetcher.close()) };
+      },
+    };
+    await failureOf(clientTo(gateway.url, { password: `${SECRET}-not` }, { network: counting }));
+    expect(open).toBe(0);
+    const client = await clientTo(gateway.url, { password: SECRET }, { network: counting });
+    expect(open).toBe(1);
+    await client.close();
+    expect(open).toBe(0);
+  });
+
   it('is refused while its certificate is not trusted', async () => {
     const certificate = selfSignedCertificate();
     const gateway = await opened.gateway({ certificate });
@@ -216,14 +247,14 @@ describe('a call whose connection', () => {
 
   it('is left by a caller who gives up is closed', async () => {
     const { client, gateway } = await opened.both();
-    await gateway.idle();
     const caller = new AbortController();
     const asked = gateway.asked();
+    const left = gateway.left();
     const call = failureOf(client.invoke('endless', null, INVOCATION, caller.signal));
     await asked;
     caller.abort();
     expect(await call).toMatchObject({ code: 'cancelled' });
-    await gateway.idle();
+    await left;
   });
 
   it('is still being opened ends with the attempt to open', async () => {

@@ -83,10 +83,7 @@ export class GatewayDouble {
       : createServer(answer);
     this.#server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket);
-      socket.once('close', () => {
-        this.#sockets.delete(socket);
-        if (this.#sockets.size === 0) this.#server.emit('idle');
-      });
+      socket.once('close', () => this.#sockets.delete(socket));
     });
   }
 
@@ -120,9 +117,9 @@ export class GatewayDouble {
     await once(this.#server, 'asked');
   }
 
-  /** Resolves when no connection is open. */
-  async idle(): Promise<void> {
-    if (this.#sockets.size > 0) await once(this.#server, 'idle');
+  /** Resolves when the next connection is closed on an answer that was not finished. */
+  async left(): Promise<void> {
+    await once(this.#server, 'left');
   }
 
   async close(): Promise<void> {
@@ -138,6 +135,7 @@ export class GatewayDouble {
     const { pathname, searchParams } = new URL(url, 'http://double');
     const seen = { route: `${method} ${pathname}${new URL(url, 'http://double').search}`, headers, body };
     this.seen.push(seen);
+    response.once('close', () => response.writableFinished || this.#server.emit('left'));
     this.#server.emit('asked');
     try {
       if (this.#options.instead?.(seen, response)) return;

@@ -260,6 +260,26 @@ describe('a client of the identity provider', () => {
   });
 });
 
+it('fetches another token where a watchdog marks that it took none', async () => {
+  const provider = await identity();
+  const refused: (string | undefined)[] = [];
+  const { client } = await opened.both(
+    {
+      ...provider.gateway(),
+      instead: ({ route, headers }, response) => {
+        if (!route.startsWith('POST /function/') || refused.length > 0) return undefined;
+        refused.push(headers.authorization);
+        const marks = { 'x-openfaas-internal': 'of-watchdog', 'x-duration-seconds': '0.000100' };
+        response.writeHead(401, { 'x-start-time': '1', ...marks }).end();
+        return true;
+      },
+    },
+    { ...provider.options, invoke_auth: 'function_token' },
+  );
+  expect(await client.invoke('echo', 1, INVOCATION, NEVER)).toMatchObject({ result: 1 });
+  expect(refused).toEqual([`Bearer ${SECRET}.3`]);
+});
+
 it('exchanges a key for the token of a function, too', async () => {
   const provider = await identity();
   const { exchange = () => ({ status: 500, body: '' }) } = provider.gateway();

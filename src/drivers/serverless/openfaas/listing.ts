@@ -12,7 +12,11 @@ const described = z.object({
 });
 export const listing = z.array(described).nullable();
 
-/** What is told of one function. When it was changed is not: `createdAt` is when it was deployed first. */
+/**
+ * What is told of one function; its image is its version. When it was changed is not told: `createdAt` is when it was deployed
+ * first. `description` is an annotation that OpenFaaS gives no meaning to. `exec_timeout` is the watchdog's,
+ * https://github.com/openfaas/of-watchdog#configuration (read 2026-11-28).
+ */
 export function infoOf({
   name,
   image,

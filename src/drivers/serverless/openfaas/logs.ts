@@ -62,11 +62,7 @@ function entryOf(line: string): FunctionLog | undefined {
   return { at: new Date(parsed.data.timestamp), text, ...(requestId !== undefined && { requestId }) };
 }
 
-/**
- * The id of the call, at the end of a line and in brackets, where the function has `log_call_id`.
- *
- * https://github.com/openfaas/of-watchdog#configuration (read 2026-11-28)
- */
+/** The id of the call (`X-Call-Id`) where a function or its watchdog ends the line with it in brackets. */
 function callIdIn(text: string): string | undefined {
   return /\[([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\]\s*$/.exec(text)?.[1];
 }
