@@ -95,7 +95,7 @@ function ofNumber(number: number, { status, headers }: HttpAnswer, nowMs: number
   const message = `${words} (Cloudflare's error ${number})`;
   if (typeof meaning !== 'string') return { status: 'failed', error: { name: meaning.failed, message } };
   const told = parseRetryAfter(headers.get('retry-after'), nowMs);
-  // "resets daily at midnight UTC": https://developers.cloudflare.com/workers/platform/limits/#daily-requests (read 2026-11-28)
+  // "Free plan daily requests counts reset at midnight UTC": https://developers.cloudflare.com/workers/platform/limits/#daily-requests (read 2026-11-28)
   const retryAfterMs = told ?? (number === 1027 ? DAY_MS - (nowMs % DAY_MS) : undefined);
   throw new ConnectorError(meaning, message, {
     details: { backend_status: status, backend_code: number },

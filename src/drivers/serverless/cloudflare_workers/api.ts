@@ -198,11 +198,9 @@ function infoOf({ id, modified_on }: z.output<typeof script>): FunctionInfo {
 }
 
 /**
- * By the API's own numbers where they say more than the status.
- *
- * https://developers.cloudflare.com/workflows/reference/limits/ has none; those of Workflows are in its batch API
- * (https://developers.cloudflare.com/workflows/build/workers-api/#createbatch), those of tokens in
- * https://developers.cloudflare.com/fundamentals/api/troubleshooting/ (all read 2026-11-28).
+ * By the API's own numbers where they say more than the status. No page lists them: those of Workflows are what
+ * https://github.com/cloudflare/workers-sdk/pull/14735 has for one that is not found, and what users have seen; nothing
+ * here depends on one alone.
  */
 const BY_NUMBER: Readonly<Record<number, ErrorCode>> = {
   10405: 'already_exists',

@@ -55,10 +55,21 @@ export class WorkflowRuns {
     try {
       await this.#api.create(name, requestId, params, signal);
     } catch (error) {
-      // An earlier attempt, whose answer did not arrive.
-      if (!isConnectorError(error) || error.code !== 'already_exists') throw error;
+      if (!(await this.#isThere(error, name, requestId, signal))) throw error;
     }
     return { kind: 'workflow instance', id: requestId };
+  }
+
+  /** Whether a start was refused because an earlier attempt had started the run, whose answer did not arrive. */
+  async #isThere(error: unknown, name: string, id: string, signal: AbortSignal): Promise<boolean> {
+    if (!isConnectorError(error)) return false;
+    if (error.code === 'already_exists') return true;
+    // The number of that refusal is not documented, and may be another one day.
+    if (error.code !== 'backend_error' || typeof error.details['backend_status'] !== 'number') return false;
+    return this.#api.get(name, id, signal).then(
+      () => true,
+      () => false,
+    );
   }
 
   async follow(name: string, id: string, signal: AbortSignal): Promise<NativeOutcome | undefined> {

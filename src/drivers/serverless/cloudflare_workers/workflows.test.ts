@@ -57,6 +57,20 @@ describe('a Workflow', () => {
     expect(await ended(client, 'flow-echo', call.requestId)).toMatchObject({ result: 'first' });
   });
 
+  it('is known to run where the refusal of its start has a number that nobody knows', async () => {
+    const client = await open();
+    const call = invocation();
+    await client.start?.('flow-echo', 1, call, NEVER);
+    api.next('POST', refusal(400, 19_999, 'it is there'));
+    expect(await client.start?.('flow-echo', 1, call, NEVER)).toEqual({ kind: KIND, id: call.requestId });
+    api.next('POST', refusal(400, 19_999, 'it cannot be'));
+    const refused = Promise.resolve(client.start?.('flow-echo', 1, invocation(), NEVER));
+    expect(await failureOf(refused)).toMatchObject({
+      code: 'backend_error',
+      details: { backend_status: 400, backend_code: 19_999 },
+    });
+  });
+
   it('that throws has failed, with its error', async () => {
     const client = await open();
     const call = invocation();
