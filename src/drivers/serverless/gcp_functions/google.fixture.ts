@@ -46,6 +46,7 @@ export class GoogleDouble {
   readonly #sockets = new Set<Socket>();
   readonly #server = createServer((request, response) => void this.#serve(request, response));
   #faults: Fault[] = [];
+  #awaited: { readonly match: RegExp; readonly resolve: () => void }[] = [];
 
   constructor() {
     const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
@@ -89,6 +90,16 @@ export class GoogleDouble {
     this.#faults.push(...faults);
   }
 
+  /** Forgets what was to go wrong. */
+  recover(): void {
+    this.#faults = [];
+  }
+
+  /** Resolves with the next request whose `METHOD path?query` matches. */
+  async reached(match: RegExp): Promise<void> {
+    return new Promise((resolve) => this.#awaited.push({ match, resolve }));
+  }
+
   async close(): Promise<void> {
     const closed = once(this.#server, 'close');
     this.#server.close();
@@ -101,6 +112,7 @@ export class GoogleDouble {
     const line = `${request.method} ${url.pathname}${url.search}`;
     this.requests.push(line);
     this.headers.push(request.headers);
+    this.#awaited = this.#awaited.filter(({ match, resolve }) => !match.test(line) || void resolve());
     try {
       const fault = this.#faultFor(line);
       if (fault?.silent) return void request.resume();
@@ -156,7 +168,7 @@ export class GoogleDouble {
 
   /** Answers of the double's own are held against the protos, too. */
   #held(message: string, value: unknown): HttpAnswer {
-    this.#contract.check(message, value);
+    this.#contract.check(message, JSON.parse(JSON.stringify(value)));
     return HttpAnswer.json(value);
   }
 }

@@ -164,6 +164,9 @@ function guarded(fetcher: Fetcher, clock: Clock) {
       });
       const body = await bodyWithin(answer, MAX_ANSWER_BYTES);
       if (!answer.ok) throw refused(answer, body, clock);
+      // The client takes a list, too, for a message without fields.
+      if (!z.record(z.string(), z.unknown()).safeParse(json(body)).success)
+        throw notCloudRun('it is no JSON object');
       // A copy: the body was unpacked, whatever the headers say.
       return new Response(new Uint8Array(body), { headers: { 'content-type': 'application/json' } });
     } catch (error) {
