@@ -19,8 +19,10 @@ export const PEERS = { 'google-auth-library': AUTH_RANGE, '@google-cloud/run': R
 /** Calls of a function hold a connection for as long as they take: as many as a process may have under way. */
 const CONNECTIONS = 64;
 
-/** What proves that the connector is let in, without calling any function. */
-type Proof = { readonly target: string; readonly prove: (signal: AbortSignal) => Promise<readonly Note[]> };
+/** Who is asked first, and for whom the first ID token is. */
+type First = { readonly url: string; readonly audience: string };
+/** Proves that the connector is let in, without calling any function. */
+type Proof = (signal: AbortSignal) => Promise<readonly Note[]>;
 
 /** @throws ConnectorError `auth_failed`; `permission_denied` for an identity that is not the tenant's; `unavailable`. */
 export async function openGcpFunctions(
@@ -35,10 +37,10 @@ export async function openGcpFunctions(
       'auth_type',
       'is not none where project_id is given: the Cloud Run Admin API wants credentials',
     );
-  const target = targetUrl(options);
+  const first = firstOf(options);
   const isApi = project !== undefined;
   const apiCa = api_endpoint === CLOUD_RUN ? undefined : ca;
-  await reach(context, targetOf(target, isApi ? apiCa : ca));
+  await reach(context, targetOf(first.url, isApi ? apiCa : ca));
   const fetcher = network.fetcher({ ca, connections: CONNECTIONS });
   const apiFetcher = network.fetcher({ ca: apiCa });
   const google = await googleTokens(identity, { tokenEndpoint, ca }, context);
@@ -52,14 +54,11 @@ export async function openGcpFunctions(
     if (isApi)
       api = await runApi(options, { fetcher: apiFetcher, tokens: google.of({ scope: RUN_SCOPE }), clock });
     known = places(options, api?.uriOf, clock);
-    const proof = await context.stage('credentials', async () => {
-      const made = proofOf(target, { google, api, context, ca });
-      await made.prove(signal);
-      return made;
-    });
+    const proof = api ? byListing(api) : byToken(first, google, context, ca);
+    await context.stage('credentials', () => proof(signal));
     return new GcpFunctionsClient({
       ...{ fetcher, google, places: known, api, context, close },
-      check: async (call) => [...notesOf(identity, options), ...(await proof.prove(call))],
+      check: async (call) => [...notesOf(identity, options), ...(await proof(call))],
     });
   } catch (error) {
     await close();
@@ -67,53 +66,40 @@ export async function openGcpFunctions(
   }
 }
 
-/** What is dialled to see whether anybody is there. */
-function targetUrl({ project_id, api_endpoint, endpoint, functions }: GcpFunctionsOptions): string {
-  if (project_id !== undefined) return api_endpoint;
-  if (endpoint !== undefined) return endpoint;
-  const [first] = Object.values(functions);
-  const url = typeof first === 'string' ? first : first?.url;
+function firstOf({ project_id, api_endpoint, endpoint, functions }: GcpFunctionsOptions): First {
+  const [given] = Object.values(functions);
+  const { url: own = undefined, audience = undefined } =
+    typeof given === 'string' ? { url: given } : (given ?? {});
+  const url = project_id === undefined ? (endpoint ?? own) : api_endpoint;
   // The schema has it; without a url there is an endpoint or a project.
   if (url === undefined) throw invalidField('functions', 'have a url each');
-  return url;
+  return { url, audience: audience ?? audienceOf(url) };
 }
 
-function proofOf(
-  target: string,
-  {
-    google,
-    api,
-    context,
-    ca,
-  }: {
-    readonly google: GoogleTokens;
-    readonly api: RunApi | undefined;
-    readonly context: OpenContext;
-    readonly ca: string | undefined;
-  },
-): Proof {
-  if (api !== undefined)
-    return {
-      target,
-      async prove(signal) {
-        try {
-          await api.probe(signal);
-          return [];
-        } catch (error) {
-          // Who may invoke need not be one who may list.
-          if (!isConnectorError(error) || error.details['backend_status'] !== 403) throw error;
-          return [{ level: 'warn', message: `${error.message}; functions without a url cannot be found` }];
-        }
-      },
-    };
-  return {
-    target,
-    async prove(signal) {
-      // Any request would be a call of the function: the token, and that somebody takes connections, must do.
-      await google.of({ audience: audienceOf(target) }).current(signal);
-      await reach({ ...context, signal, stage: (_name, step) => step() }, targetOf(target, ca));
+function byListing(api: RunApi): Proof {
+  return async (signal) => {
+    try {
+      await api.probe(signal);
       return [];
-    },
+    } catch (error) {
+      // Who may invoke need not be one who may list.
+      if (!isConnectorError(error) || error.details['backend_status'] !== 403) throw error;
+      return [{ level: 'warn', message: `${error.message}; functions without a url cannot be found` }];
+    }
+  };
+}
+
+/** Any request would be a call of a function: the token, and that somebody takes connections, must do. */
+function byToken(
+  { url, audience }: First,
+  google: GoogleTokens,
+  context: OpenContext,
+  ca: string | undefined,
+): Proof {
+  return async (signal) => {
+    await google.of({ audience }).current(signal);
+    await reach({ ...context, signal, stage: (_name, step) => step() }, targetOf(url, ca));
+    return [];
   };
 }
 
