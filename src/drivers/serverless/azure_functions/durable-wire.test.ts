@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { NEVER } from '../../../policies/pipeline.ts';
 import { testClock } from '../../../testing/clock.ts';
@@ -26,6 +27,7 @@ const functions: Readonly<Record<string, HostFunction>> = {
     return { status: 202, body: { Id, StatusQueryGetUri } };
   },
   accepts: () => ({ status: 202, body: { id: 'ticket' } }),
+  tracks: () => ({ status: 202, body: { id: 'parcel', statusQueryGetUri: `${elsewhere.url}/parcels/1` } }),
   throws: () => ({ status: 500, body: { name: 'RangeError', message: 'too far' } }),
 };
 const host = await functionsHost({ functions, orchestrators });
@@ -111,6 +113,19 @@ describe('an orchestrator', () => {
     expect(clock.pendingTimers).toBe(0);
     host.instances.set(one.requestId, { runtimeStatus: 'Completed', output: 'late' });
     expect(await client.invoke('waits', 4, one, NEVER)).toMatchObject({ result: 'late' });
+  });
+
+  it('is let go of at once by a caller who gives up between two looks', async () => {
+    const clock = testClock();
+    const client = await open({}, { clock });
+    const caller = new AbortController();
+    const one = invocation();
+    const left = failureOf(client.invoke('waits', 4, one, caller.signal));
+    // The time of the function, and the wait for the next look.
+    while (clock.pendingTimers < 2) await nextTurn();
+    caller.abort();
+    expect(await left).toMatchObject({ code: 'cancelled' });
+    expect(clock.pendingTimers).toBe(0);
   });
 
   it('that somebody ends meanwhile is cancelled', async () => {
@@ -240,6 +255,9 @@ describe('a starter', () => {
     expect(await client.invoke('echo', payload, invocation(), NEVER)).toMatchObject({ result: payload });
     const ticket = { id: 'ticket' };
     expect(await client.invoke('accepts', null, invocation(), NEVER)).toMatchObject({ result: ticket });
+    expect(await client.invoke('tracks', null, invocation(), NEVER)).toMatchObject({
+      result: { id: 'parcel' },
+    });
     expect(await failureOf(client.invoke('starter', '../x', invocation(), NEVER))).toMatchObject({
       code: 'backend_error',
     });

@@ -6,6 +6,7 @@ import { NEVER } from '../../../policies/pipeline.ts';
 import { selfSignedCertificate } from '../../../testing/certificate.fixture.ts';
 import { testClock } from '../../../testing/clock.ts';
 import { blackHole, selfSigned } from '../../../testing/faulty-servers.fixture.ts';
+import { openContext } from '../../../testing/open-context.ts';
 import { functionsHost } from './functions-host-wire.fixture.ts';
 import { failureOf, invocation, openedFunctions } from './open-functions.fixture.ts';
 import { ADDRESS, httpTrigger, resourceManager } from './resource-manager-wire.fixture.ts';
@@ -304,6 +305,34 @@ describe('the identity of the host', () => {
     expect(failure).toMatchObject({ code: 'auth_failed', message: expect.stringContaining(AUDIENCE) });
     expect(inspect(failure, { depth: 12, showHidden: true })).not.toContain('header-of-the-host');
   });
+});
+
+it('leaves no connection behind, whether it was opened or not', async () => {
+  let live = 0;
+  const own = openContext({ folder: '/nowhere' }).network;
+  const counting: OpenContext['network'] = {
+    ...own,
+    fetcher(options) {
+      const fetcher = own.fetcher(options);
+      live += 1;
+      let isOpen = true;
+      const close = async (): Promise<void> => {
+        if (isOpen) live -= 1;
+        isOpen = false;
+        await fetcher.close();
+      };
+      return { ...fetcher, close };
+    },
+  };
+  const options = { ...byToken, ...listing, ...principal };
+  const client = await opened.open(options, { network: counting });
+  // The app, Azure Resource Manager, and the authority for each of them.
+  expect(live).toBe(4);
+  await client.close();
+  expect(live).toBe(0);
+  manager.refuse(401);
+  expect(await failureOf(opened.open(options, { network: counting }))).toMatchObject({ code: 'auth_failed' });
+  expect(live).toBe(0);
 });
 
 describe('auth_type', () => {
