@@ -39,7 +39,7 @@ async function main(): Promise<void> {
   const prewarmed = await repeat(STARTS, async () => started({ spareMs: 600 }));
 
   const client = await open();
-  const connector = serverlessConnector(client, driver.capabilities);
+  const { functions: connector, registry } = await serverlessConnector(client, driver.capabilities);
   const byHand = await handmade();
   // Taken in turns, so that what else the machine does falls on both.
   const pairs = await repeat(ROUNDS, async () => ({
@@ -51,7 +51,7 @@ async function main(): Promise<void> {
   const rates = await repeat(ROUNDS, () => callsPerSecond(() => connector.invoke('trivial', null), 4));
   const rate = median(rates);
   byHand.close();
-  await client.close();
+  await registry.close();
 
   const coldMs = median(cold);
   const prewarmedMs = median(prewarmed);

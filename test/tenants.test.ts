@@ -71,7 +71,7 @@ beforeAll(async () => {
   await (await view.file(ids.file ?? '')).writeFile('kept.txt', 'kept');
   const functions = await view.serverless(ids.serverless ?? '');
   ({ requestId } = await functions.invoke('echo', 1, { async: true }));
-  await functions.drain();
+  await functions.waitForResult(requestId);
   // A stranger who has connectors of every kind, so that a lookup by kind alone would find something.
   for (const spec of Object.values(SPECS)) await server.registry.forTenant('stranger').createFromDict(spec);
 });

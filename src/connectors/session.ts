@@ -12,6 +12,8 @@ export type SessionCall = {
   readonly operation: string;
   readonly idempotent: boolean;
   readonly signal?: AbortSignal | undefined;
+  /** The caller repeats it himself, if at all. */
+  readonly once?: boolean | undefined;
   /** A limit for each attempt that replaces the connector's own, in milliseconds. */
   readonly timeoutMs?: number | undefined;
 };

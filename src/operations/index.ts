@@ -2,6 +2,7 @@ import * as admin from './admin.ts';
 import * as connector from './connector.ts';
 import * as file from './file.ts';
 import * as transfer from './file-transfer.ts';
+import * as invocations from './invocations.ts';
 import type { Operation } from './operation.ts';
 import * as serverless from './serverless.ts';
 import * as vector from './vector.ts';
@@ -36,7 +37,10 @@ export const operations: readonly Operation[] = [
   serverless.functionDeploy,
   serverless.functionRemove,
   serverless.functionInvoke,
-  serverless.invocationGet,
+  serverless.functionLogs,
+  invocations.invocationList,
+  invocations.invocationGet,
+  invocations.invocationCancel,
   admin.statsGet,
   admin.providerList,
   admin.keyList,

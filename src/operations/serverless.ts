@@ -1,25 +1,11 @@
 import { z } from 'zod';
 import { connectorId, instant } from './fields.ts';
 import { defineOperation } from './operation.ts';
+import { invocation } from './invocations.ts';
 import { toWire } from './wire.ts';
 
 const MiB = 2 ** 20;
 const functionName = z.string().min(1).max(256).describe('The name of the function.');
-
-const invocation = z
-  .object({
-    function: z.string(),
-    request_id: z.string(),
-    status: z.enum(['queued', 'running', 'completed', 'failed', 'timed_out']),
-    result: z.unknown().optional(),
-    error: z
-      .object({ name: z.string(), message: z.string(), stack: z.string().optional() })
-      .optional()
-      .describe('What the function itself threw.'),
-    logs: z.string().optional(),
-    duration_ms: z.number().min(0).optional(),
-  })
-  .meta({ id: 'Invocation' });
 
 const functionInfo = z.object({
   name: z.string(),
@@ -28,6 +14,12 @@ const functionInfo = z.object({
   timeout_seconds: z.number().optional(),
   last_modified: instant.optional(),
   description: z.string().optional(),
+  version: z.string().optional().describe('Which of its versions runs.'),
+  versions: z
+    .array(z.string())
+    .readonly()
+    .optional()
+    .describe('What `version` can be rolled back to, newest first.'),
 });
 
 export const functionList = defineOperation({
@@ -49,27 +41,51 @@ export const functionDeploy = defineOperation({
   id: 'function.deploy',
   method: 'PUT',
   path: '/connectors/{connector_id}/functions/{name}',
-  summary: 'Deploy a function from the source of one module, replacing the one of that name as a whole.',
+  summary:
+    'Deploy a function, replacing the one of that name as a whole, or roll it back to an earlier version.',
+  description:
+    'Exactly one of `code`, `files` and `version`. What does not build or load is refused with the message of the compiler or the function, and the one before goes on serving.',
   role: 'operator',
   tenant: 'required',
-  bodyLimitBytes: 4 * MiB,
-  input: z.strictObject({
-    connector_id: connectorId,
-    name: functionName,
-    code: z
-      .string()
-      .min(1)
-      .describe('The module: it exports `handler(event, context)`, or a fetch-style default.'),
-    filename: z
-      .string()
-      .max(256)
-      .optional()
-      .describe('Its file name, whose ending tells the language: `index.ts`.'),
-  }),
+  bodyLimitBytes: 8 * MiB,
+  input: z
+    .strictObject({
+      connector_id: connectorId,
+      name: functionName,
+      code: z
+        .string()
+        .min(1)
+        .optional()
+        .describe('One module: it exports `handler(event, context)`, or a fetch-style default.'),
+      filename: z
+        .string()
+        .max(256)
+        .optional()
+        .describe('The file name of `code`, whose ending tells the language: `index.ts`.'),
+      files: z
+        .record(z.string(), z.string())
+        .optional()
+        .describe(
+          "Several files by their path below the function's folder, with an `index.ts` (`.mts .js .mjs`).",
+        ),
+      version: z.string().min(1).max(64).optional().describe('One that was deployed before and is kept.'),
+    })
+    .refine(
+      ({ code, files, version }) => [code, files, version].filter((one) => one !== undefined).length === 1,
+      {
+        path: ['code'],
+        message: 'is given, or files, or version: exactly one of them',
+      },
+    ),
   output: functionInfo,
-  async run({ tenant, signal }, { connector_id, name, code, filename }) {
+  async run({ tenant, signal }, { connector_id, name, code, filename, files, version }) {
     const connector = await tenant().serverless(connector_id);
-    const source = { code, ...(filename !== undefined && { filename }) };
+    const source =
+      version !== undefined
+        ? { version }
+        : files !== undefined
+          ? { files }
+          : { code: code ?? '', ...(filename !== undefined && { filename }) };
     return toWire(await connector.deployFunction(name, source, { signal }));
   },
 });
@@ -117,7 +133,9 @@ export const functionInvoke = defineOperation({
       .min(1)
       .max(256)
       .optional()
-      .describe('The same key on the same connector answers the first call and does not call again.'),
+      .describe(
+        'For 24 hours the same key on the same function answers the first call and does not call again.',
+      ),
     timeout_seconds: z
       .number()
       .positive()
@@ -143,20 +161,28 @@ export const functionInvoke = defineOperation({
   },
 });
 
-export const invocationGet = defineOperation({
-  id: 'invocation.get',
+export const functionLogs = defineOperation({
+  id: 'function.logs',
   method: 'GET',
-  path: '/connectors/{connector_id}/invocations/{request_id}',
-  summary: 'Show what became of an invocation, while it is known.',
+  path: '/connectors/{connector_id}/functions/{name}/logs',
+  summary: 'Show what a function wrote last.',
   role: 'reader',
   tenant: 'required',
   input: z.strictObject({
     connector_id: connectorId,
-    request_id: z.string().min(1).max(128).describe('The `request_id` that the invocation answered.'),
+    name: functionName,
+    limit: z
+      .int()
+      .min(1)
+      .max(1_000)
+      .default(100)
+      .describe('Entries, at most; the newest ones, oldest first.'),
   }),
-  output: invocation,
-  async run({ tenant, signal }, { connector_id, request_id }) {
+  output: z.object({
+    logs: z.array(z.object({ at: instant, request_id: z.string().optional(), text: z.string() })).readonly(),
+  }),
+  async run({ tenant, signal }, { connector_id, name, limit }) {
     const connector = await tenant().serverless(connector_id);
-    return toWire(await connector.getResult(request_id, { signal }));
+    return { logs: toWire(await connector.functionLogs(name, { limit, signal })) };
   },
 });

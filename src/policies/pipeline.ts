@@ -10,6 +10,8 @@ export type Call = {
   readonly signal: AbortSignal;
   /** Says that a stream moved: the attempt's time limit starts anew. Does nothing outside a timeout policy. */
   readonly progress: () => void;
+  /** The caller repeats it himself, if at all. */
+  readonly once?: boolean;
   /** A limit for each attempt that replaces the connector's own, in milliseconds. */
   readonly timeoutMs?: number;
 };

@@ -41,7 +41,7 @@ export function retry(
         if (attempt === 1) tokens = Math.min(BUCKET_TOKENS, tokens + 1);
         return result;
       } catch (error) {
-        if (attempt > maxRetries || !isRepeatable(error, call.idempotent)) throw error;
+        if (call.once || attempt > maxRetries || !isRepeatable(error, call.idempotent)) throw error;
         const { retryAfterMs } = error;
         const cost = error.code === 'timeout' ? RETRY_COST_AFTER_TIMEOUT : RETRY_COST;
         if ((retryAfterMs ?? 0) > MAX_DELAY_MS || tokens < cost) throw error;
@@ -58,5 +58,7 @@ export function retry(
 function isRepeatable(error: unknown, idempotent: boolean): error is ConnectorError {
   if (!isConnectorError(error)) return false;
   const { recovery } = codeRow(error.code);
-  return recovery === 'always' || (recovery === 'safe' && idempotent);
+  // What was not sent had no effect, whatever it was.
+  const isSafe = idempotent || error.details['sent'] === false;
+  return recovery === 'always' || (recovery === 'safe' && isSafe);
 }

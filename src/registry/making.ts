@@ -8,11 +8,10 @@ import { ConnectorConfig } from '../connectors/config.ts';
 import { newConnectorId } from '../connectors/connector-id.ts';
 import { FileConnector } from '../connectors/file/connector.ts';
 import { ServerlessConnector } from '../connectors/serverless/connector.ts';
-import type { InvocationLog } from '../connectors/serverless/invocations.ts';
 import { VectorConnector } from '../connectors/vector/connector.ts';
 import { parseWith } from '../contract/validate.ts';
 import { ConnectorError, invalidField, isConnectorError } from '../errors/error.ts';
-import type { NewConnector, SealedSecret, Store } from '../store/store.ts';
+import type { NewConnector, SealedSecret } from '../store/store.ts';
 import type { AnyDriver, LoadedDriver } from './catalog.ts';
 import { driverOptions, openCredentials, sealCredentials, sortSecrets } from './options.ts';
 import type { Parts } from './parts.ts';
@@ -148,9 +147,11 @@ export function makeConnector(
       return new ServerlessConnector({
         ...shared,
         capabilities: driver.capabilities,
-        invocations: invocationLog(record, parts.store),
+        invocations: parts.invocations.logOf(record),
+        worker: parts.invocations.worker,
         clock: parts.clock,
-        log: parts.log,
+        random: parts.random,
+        callbackUrl: (requestId) => parts.addresses.callbackUrl(record, requestId),
       });
   }
 }
@@ -171,15 +172,6 @@ class AbsentConnector extends BaseConnector {
       connectorType: this.connectorType,
     });
   }
-}
-
-function invocationLog({ tenantId, connectorId }: ConnectorRecord, store: Store): InvocationLog {
-  return {
-    add: (invocation) => store.addInvocation(invocation),
-    markRunning: (requestId) => store.markInvocationRunning(tenantId, requestId),
-    end: (requestId, end) => store.endInvocation(tenantId, requestId, end),
-    get: (requestId) => store.getInvocation(tenantId, connectorId, requestId),
-  };
 }
 
 /** Whether the configuration passes the driver's schema; false where a reference leads nowhere yet. */

@@ -12,6 +12,7 @@ import type { Store } from '../store/store.ts';
 import { ActivityWriter } from './activity.ts';
 import { DriverCatalog, type DriverLoaders } from './catalog.ts';
 import { Folders } from './folders.ts';
+import { InvocationWork } from './invocation-work.ts';
 import { ApiKeys } from './keys.ts';
 import { silentLog } from './log.ts';
 import { OpenClients } from './open-clients.ts';
@@ -52,6 +53,8 @@ export type RegistryOptions = {
   readonly maxOpenClients?: number;
   /** How long closing waits for accepted work; 10 seconds by default. */
   readonly graceMs?: number;
+  /** Asynchronous invocations that run at once, at most, and half as many of one tenant; 64 by default. */
+  readonly maxInvocations?: number;
   /** Whether invocations that an earlier process accepted are run now; true by default. */
   readonly resumeInvocations?: boolean;
 };
@@ -103,6 +106,13 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
         }),
         activity: new ActivityWriter(store, clock, log),
         folders,
+        invocations: new InvocationWork({
+          store,
+          folders,
+          clock,
+          log,
+          maxConcurrent: options.maxInvocations ?? 64,
+        }),
         counters: memoryCounters(),
         addresses,
         network: (trusted) => (trusted ? trusting : guarded),

@@ -9,6 +9,7 @@ import type { Store } from '../store/store.ts';
 import type { ActivityWriter } from './activity.ts';
 import type { DriverCatalog } from './catalog.ts';
 import type { Folders } from './folders.ts';
+import type { InvocationWork } from './invocation-work.ts';
 import type { OpenClients } from './open-clients.ts';
 import type { SignedAddresses } from './signed-addresses.ts';
 
@@ -37,6 +38,7 @@ export type Parts = {
   readonly clients: OpenClients;
   readonly activity: ActivityWriter;
   readonly folders: Folders;
+  readonly invocations: InvocationWork;
   readonly counters: RateLimitCounters;
   readonly addresses: SignedAddresses;
   /** What a connector may reach: private addresses, too, where an administrator made it. */

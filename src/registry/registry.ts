@@ -5,6 +5,7 @@ import { ConnectorConfig } from '../connectors/config.ts';
 import { FileConnector } from '../connectors/file/connector.ts';
 import type { ConnectorStatus, ConnectorType } from '../connectors/kinds.ts';
 import { ServerlessConnector } from '../connectors/serverless/connector.ts';
+import type { FunctionCallback } from '../connectors/serverless/driver.ts';
 import { DriverConnector } from '../connectors/session.ts';
 import type { VectorConnector } from '../connectors/vector/connector.ts';
 import { parseWith } from '../contract/validate.ts';
@@ -293,6 +294,18 @@ export class ConnectorRegistry implements AsyncDisposable {
     return { ...use, tenantId: connector.tenantId };
   }
 
+  /**
+   * Takes what a platform says of an invocation that it carried on.
+   *
+   * @returns false where that has ended already.
+   * @throws ConnectorError `permission_denied` alike for an address that is not valid and for a connector that is gone.
+   */
+  async functionCallback(connectorId: string, sealed: string, callback: FunctionCallback): Promise<boolean> {
+    const connector = await this.get(connectorId).catch(absent);
+    if (!(connector instanceof ServerlessConnector)) throw invalidAddress();
+    return connector.completed(this.#parts.addresses.redeemCallback(connector, sealed), callback);
+  }
+
   /** Proves that the store answers. */
   async ping(): Promise<void> {
     await this.#parts.store.ping();
@@ -356,29 +369,24 @@ export class ConnectorRegistry implements AsyncDisposable {
 
   /** Runs what an earlier process accepted and did not finish, and removes what expired or was left over. */
   async #takeUpWork(resume: boolean): Promise<void> {
-    const { store, folders, log, clock } = this.#parts;
-    await store.removeExpiredInvocations(new Date(clock.now()));
+    const { store, folders, log, invocations } = this.#parts;
     this.#sweeping = folders
       .sweep(async (id) => (await store.getConnector(null, id)) !== undefined)
       .catch((error: unknown) => log.warn('left-over folders were not removed', { error: String(error) }));
-    if (!resume) return;
-    const unfinished = Map.groupBy(
-      await store.unfinishedInvocations(),
-      (invocation) => invocation.connectorId,
-    );
-    for (const [connectorId, invocations] of unfinished) {
-      const connector = await this.get(connectorId).catch(absent);
-      if (connector instanceof ServerlessConnector) connector.resume(invocations);
-    }
+    const find = async (tenantId: string, connectorId: string) => {
+      const connector = await this.get(connectorId, { tenantId }).catch(absent);
+      return connector instanceof ServerlessConnector ? connector : undefined;
+    };
+    await invocations.start(resume ? find : undefined);
   }
 
   async #close(): Promise<void> {
-    const { clients, activity, clock } = this.#assembly.parts;
+    const { clients, activity, clock, invocations } = this.#assembly.parts;
     const ending = new AbortController();
     const cancel = clock.after(this.#assembly.graceMs, () => ending.abort());
-    const working = [...this.#live.values()].filter((connector) => connector instanceof ServerlessConnector);
-    await Promise.all(working.map((connector) => connector.drain(ending.signal)));
+    await invocations.worker.drain(ending.signal);
     cancel();
+    await invocations.close();
     await this.#sweeping;
     await clients.closeAll();
     await activity.flush();

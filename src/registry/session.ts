@@ -69,6 +69,7 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
       attempt: 1,
       signal: call.signal ?? NEVER,
       progress: () => {},
+      ...(call.once && { once: true }),
       ...(call.timeoutMs !== undefined && { timeoutMs: call.timeoutMs }),
     });
   }

@@ -9,8 +9,11 @@ import type { Cipher } from '../secrets/cipher.ts';
 
 /** Where our server answers signed addresses, below its own address. */
 export const SIGNED_PREFIX = '/signed';
-/** No credential can have this name: a blank is in no option's. */
+/** Where it takes what platforms say of invocations. */
+export const CALLBACK_PREFIX = '/callbacks';
+/** No credential can have these names: a blank is in no option's. */
 const FIELD = 'signed address';
+const CALLBACK_FIELD = 'invocation callback';
 
 const permit = z.strictObject({
   place: z.string(),
@@ -79,6 +82,29 @@ export class SignedAddresses {
     if (given.place !== placeOf(config) || !given.path.startsWith(root)) throw invalidAddress();
     const { path, contentType, maxBytes } = given;
     return { path: path.slice(root.length), contentType, maxBytes };
+  }
+
+  /** Where a platform reports the end of an invocation; `undefined` where no server is known. */
+  callbackUrl(
+    { tenantId, connectorId }: Pick<ConnectorRecord, 'tenantId' | 'connectorId'>,
+    requestId: string,
+  ): string | undefined {
+    if (this.#serverUrl === undefined) return undefined;
+    const sealed = this.#cipher.seal(requestId, { tenantId, connectorId, field: CALLBACK_FIELD });
+    const at = `${CALLBACK_PREFIX}/${encodeURIComponent(connectorId)}/${sealed}`;
+    return this.#serverUrl.replace(/\/+$/, '') + at;
+  }
+
+  /** The invocation that a callback is for. @throws ConnectorError `permission_denied`. */
+  redeemCallback(
+    { tenantId, connectorId }: Pick<ConnectorRecord, 'tenantId' | 'connectorId'>,
+    sealed: string,
+  ): string {
+    try {
+      return this.#cipher.open(sealed, { tenantId, connectorId, field: CALLBACK_FIELD });
+    } catch {
+      throw invalidAddress();
+    }
   }
 
   #permitIn(sealed: string, place: Pick<ConnectorRecord, 'tenantId' | 'connectorId'>) {

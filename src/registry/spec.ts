@@ -140,6 +140,10 @@ export type FileConnectorSpec = Common & {
 /** A functions connector to be made. */
 export type ServerlessConnectorSpec = Common & {
   readonly region?: string;
+  /** Asynchronous invocations that run at once, at most; 10 by default. */
+  readonly maxConcurrency?: number;
+  /** Functions that may run more than once for one request id without a second effect; `*` for all. */
+  readonly idempotentFunctions?: readonly string[];
   /** How long results are known after they ended, in seconds; a day by default. */
   readonly resultTtlSeconds?: number;
 };

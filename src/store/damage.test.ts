@@ -18,7 +18,7 @@ const questions: Question[] = [
   (store) => store.listConnectors({ limit: 1_000, offset: 0 }),
   (store) => store.listConnectors({ connectorType: 'vector', limit: 1_000, offset: 0 }),
   (store) => store.listKeys(null),
-  (store) => store.unfinishedInvocations(),
+  (store) => store.dueInvocations(new Date()),
   (store) => store.getFact('check'),
   (store) => store.listTenants(),
 ];
@@ -43,6 +43,8 @@ beforeAll(async () => {
   }
   const [{ record }] = some as [(typeof some)[number]];
   await store.addInvocation(invocation(record, { requestId: 'request' }));
+  const { tenantId, connectorId } = record;
+  questions.push((store) => store.getInvocation(tenantId, connectorId, 'request'));
   const key = { keyId: 'key', tenantId: null, role: 'admin', label: 'label', hash: 'hash' } as const;
   await store.insertKey({ ...key, createdAt: new Date(0), revokedAt: null });
   await store.setFact('check', 'value');

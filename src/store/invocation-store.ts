@@ -1,12 +1,23 @@
 import { sql } from 'kysely';
-import type {
-  InvocationEnd,
-  InvocationRecord,
-  InvocationStatus,
+import {
+  KEY_TTL_MS,
+  neverRan,
+  type InvocationLease,
+  type InvocationRecord,
 } from '../connectors/serverless/invocations.ts';
 import { ConnectorError } from '../errors/error.ts';
-import { checkValue, damagedRow, verifyRow } from './check-value.ts';
+import {
+  INVOCATION_COLUMNS,
+  invocationRecord,
+  invocationRow,
+  invocationSummary,
+  nativeColumns,
+  outcomeColumns,
+  requestCheck,
+  type SummaryRow,
+} from './invocation-rows.ts';
 import { pacer } from './pacer.ts';
+import { prepared } from './prepared.ts';
 import type { Database, InvocationRow } from './schema.ts';
 import type { Sqlite } from './sqlite.ts';
 import type { Store } from './store.ts';
@@ -14,22 +25,17 @@ import type { Store } from './store.ts';
 type InvocationStore = Pick<
   Store,
   | 'addInvocation'
-  | 'markInvocationRunning'
+  | 'claimInvocations'
+  | 'renewInvocations'
   | 'endInvocation'
+  | 'deferInvocation'
+  | 'cancelInvocation'
   | 'getInvocation'
-  | 'unfinishedInvocations'
+  | 'listInvocations'
+  | 'dueInvocations'
+  | 'releaseInvocations'
   | 'removeExpiredInvocations'
 >;
-
-/** What the column `request` holds. */
-type RequestJson = Pick<InvocationRecord, 'functionName' | 'payload' | 'payloadHash' | 'timeoutMs'>;
-/** What the column `outcome` holds. */
-type OutcomeJson = Pick<InvocationRecord, 'result' | 'error' | 'logs' | 'durationMs'> & {
-  readonly endedAt: number | null;
-};
-
-/** In the very words of the index on them, without which SQLite would not use it. */
-const unfinished = sql<boolean>`status in ('queued', 'running')`;
 
 /** Rows removed by one statement; between two of them other work has its turn. */
 const ROWS_PER_DELETE = 200;
@@ -39,187 +45,324 @@ export function invocationStore({ reader, writer }: Sqlite): InvocationStore {
   return {
     addInvocation(invocation) {
       return writer.transaction().execute(async (db) => {
-        const known = await findByKey(db, invocation);
-        if (known) return known;
-        await insertBelowConnector(db, invocation);
-        return invocation;
+        const known = await holderOfKey(db, invocation);
+        if (known === undefined) {
+          await insertBelowConnector(db, invocation);
+          return { record: invocation, isNew: true };
+        }
+        const isSame = known.payloadHash === invocation.payloadHash;
+        if (!neverRan(known) || !isSame) return { record: known, isNew: false };
+        return { record: await beginAnew(db, known, invocation), isNew: true };
       });
     },
 
-    async markInvocationRunning(tenantId, requestId) {
-      await writer
-        .updateTable('invocations')
-        .set({ status: 'running' })
-        .where('request_id', '=', requestId)
-        .where('tenant_id', '=', tenantId)
-        .where('status', '=', 'queued')
-        .execute();
+    claimInvocations(wants, now, leaseEnd) {
+      const dueBy = now.getTime();
+      const dueAt = leaseEnd.getTime();
+      return writer.transaction().execute(async (db) => {
+        const claimed: InvocationRow[] = [];
+        for (const { tenantId, connectorId, limit } of wants) {
+          const { rows } = await DUE_ROWS(db, { tenantId, connectorId, limit, dueBy });
+          claimed.push(...rows);
+        }
+        for (const { request_id } of claimed) await CLAIM(db, { request_id, dueAt });
+        return claimed.map((row) => ({
+          ...invocationRecord({ ...row, status: 'running', due_at: dueAt, fence: row.fence + 1 }),
+          interrupted: row.status === 'running' && row.native === null,
+        }));
+      });
     },
 
-    async endInvocation(tenantId, requestId, end) {
-      await writer
+    renewInvocations(leases, leaseEnd) {
+      return writer.transaction().execute(async (db) => {
+        const held: InvocationLease[] = [];
+        for (const lease of leases) {
+          const { numAffectedRows } = await RENEW(db, { ...lease, dueAt: leaseEnd.getTime() });
+          if (numAffectedRows === 1n) held.push(lease);
+        }
+        return held;
+      });
+    },
+
+    async endInvocation(lease, end) {
+      const columns = outcomeColumns(lease.requestId, end);
+      const { numAffectedRows } = await END(writer, { ...lease, ...columns, status: end.status });
+      return numAffectedRows === 1n;
+    },
+
+    async deferInvocation({ tenantId, requestId, fence }, { status, dueAt, failures, native }) {
+      const { numUpdatedRows } = await writer
         .updateTable('invocations')
-        .set({ status: end.status, ...outcomeColumns(requestId, end) })
+        .set({ status, due_at: dueAt.getTime(), failures, ...nativeColumns(requestId, native) })
         .where('request_id', '=', requestId)
         .where('tenant_id', '=', tenantId)
-        // What has ended stays as it ended.
-        .where(unfinished)
-        .execute();
+        .where('fence', '=', fence)
+        .where('due_at', 'is not', null)
+        .executeTakeFirst();
+      return numUpdatedRows === 1n;
+    },
+
+    cancelInvocation(tenantId, connectorId, requestId, end) {
+      return writer.transaction().execute(async (db) => {
+        const row = await rowOf(db, { tenantId, connectorId, requestId });
+        if (!row) return undefined;
+        const before = invocationRecord(row);
+        if (before.endedAt !== null) return { record: before, before };
+        const fence = before.fence + 1;
+        await db
+          .updateTable('invocations')
+          .set({ status: end.status, due_at: null, fence, ...outcomeColumns(requestId, end) })
+          .where('request_id', '=', requestId)
+          .execute();
+        return { record: { ...before, ...end, fence, dueAt: null }, before };
+      });
     },
 
     async getInvocation(tenantId, connectorId, requestId) {
-      const row = await reader
-        .selectFrom('invocations')
-        .selectAll()
-        .where('request_id', '=', requestId)
-        .where('tenant_id', '=', tenantId)
-        .where('connector_id', '=', connectorId)
-        .executeTakeFirst();
+      const row = await rowOf(reader, { tenantId, connectorId, requestId });
       return row && invocationRecord(row);
     },
 
-    async unfinishedInvocations() {
+    async listInvocations(tenantId, connectorId, filter) {
+      const { functionName, status, since, until, limit, after } = filter;
       const rows = await reader
         .selectFrom('invocations')
-        .selectAll()
-        .where(unfinished)
-        .orderBy('created_at')
-        .orderBy('request_id')
+        .select(['request_id', 'function_name', 'status', 'failures', 'native', 'native_check', 'created_at'])
+        .select([
+          sql<string | null>`json_extract(outcome, '$.error')`.as('error'),
+          sql<number | null>`json_extract(outcome, '$.durationMs')`.as('duration_ms'),
+          sql<number | null>`json_extract(outcome, '$.endedAt')`.as('ended_at'),
+        ])
+        .where('connector_id', '=', connectorId)
+        .where('tenant_id', '=', tenantId)
+        .$if(functionName !== undefined, (q) => q.where('function_name', '=', functionName ?? ''))
+        .$if(status !== undefined, (q) => q.where('status', '=', status ?? ''))
+        .$if(since !== undefined, (q) => q.where('created_at', '>=', since?.getTime() ?? 0))
+        .$if(until !== undefined, (q) => q.where('created_at', '<', until?.getTime() ?? 0))
+        .$if(after !== undefined, (q) =>
+          q.where(
+            sql<boolean>`(created_at, request_id) < (${after?.createdAt.getTime()}, ${after?.requestId})`,
+          ),
+        )
+        .orderBy('created_at', 'desc')
+        .orderBy('request_id', 'desc')
+        .limit(limit)
         .execute();
-      return rows.map(invocationRecord);
+      return rows.map((row: SummaryRow) => invocationSummary(row));
     },
 
-    async removeExpiredInvocations(at) {
+    async dueInvocations(now) {
+      const { rows } = await DUE_CONNECTORS(reader, { dueBy: now.getTime() });
+      return rows;
+    },
+
+    async releaseInvocations(now) {
+      await writer
+        .updateTable('invocations')
+        .set({ due_at: now.getTime() })
+        .where('due_at', '>', now.getTime())
+        .where('status', '=', 'running')
+        // What a platform carries on is nobody's lease.
+        .where('native', 'is', null)
+        .execute();
+    },
+
+    async removeExpiredInvocations(at, forget) {
       const pause = pacer();
       for (let removed = 0; ; await pause()) {
-        const some = writer
+        const expired = await reader
           .selectFrom('invocations')
-          .select('request_id')
+          .select(['request_id', 'tenant_id as tenantId', 'connector_id as connectorId'])
+          .select(sql<string | null>`json_extract(outcome, '$.resultFile')`.as('resultFile'))
           .where('expires_at', '<', at.getTime())
-          .limit(ROWS_PER_DELETE);
-        const { numDeletedRows } = await writer
-          .deleteFrom('invocations')
-          .where('request_id', 'in', some)
-          .executeTakeFirst();
-        removed += Number(numDeletedRows);
-        if (numDeletedRows < ROWS_PER_DELETE) return removed;
+          .limit(ROWS_PER_DELETE)
+          .execute();
+        const files = expired.flatMap(({ tenantId, connectorId, resultFile }) =>
+          resultFile === null ? [] : [{ tenantId, connectorId, resultFile }],
+        );
+        if (files.length > 0) await forget?.(files);
+        const ids = expired.map(({ request_id }) => request_id);
+        if (ids.length > 0)
+          await writer
+            .deleteFrom('invocations')
+            .where('request_id', 'in', ids)
+            // One that was begun anew meanwhile has no such time any more.
+            .where('expires_at', '<', at.getTime())
+            .execute();
+        removed += ids.length;
+        if (ids.length < ROWS_PER_DELETE) return removed;
       }
     },
   };
 }
 
-/** The invocation that holds the idempotency key already. */
-async function findByKey(
+type Place = { readonly tenantId: string; readonly connectorId: string };
+
+const ROW = prepared<Place & { readonly requestId: string }, InvocationRow>((db, value) =>
+  db
+    .selectFrom('invocations')
+    .selectAll()
+    .where('request_id', '=', value('requestId'))
+    .where('tenant_id', '=', value('tenantId'))
+    .where('connector_id', '=', value('connectorId')),
+);
+
+const DUE_ROWS = prepared<Place & { readonly limit: number; readonly dueBy: number }, InvocationRow>(
+  (db, value) =>
+    db
+      .selectFrom('invocations')
+      .selectAll()
+      .where('connector_id', '=', value('connectorId'))
+      .where('tenant_id', '=', value('tenantId'))
+      .where('due_at', '<=', value('dueBy'))
+      .orderBy('due_at')
+      .orderBy('request_id')
+      .limit(value('limit')),
+);
+
+const CLAIM = prepared<{ readonly request_id: string; readonly dueAt: number }, never>(
+  (db, value) =>
+    db
+      .updateTable('invocations')
+      .set((eb) => ({ status: 'running', due_at: value('dueAt'), fence: eb('fence', '+', 1) }))
+      .where('request_id', '=', value('request_id')) as never,
+);
+
+const RENEW = prepared<InvocationLease & { readonly dueAt: number }, never>(
+  (db, value) =>
+    db
+      .updateTable('invocations')
+      .set({ due_at: value('dueAt') })
+      .where('request_id', '=', value('requestId'))
+      .where('tenant_id', '=', value('tenantId'))
+      .where('fence', '=', value('fence'))
+      .where('due_at', 'is not', null) as never,
+);
+
+type EndValues = Omit<InvocationLease, 'connectorId'> &
+  ReturnType<typeof outcomeColumns> & { readonly status: string };
+
+const END = prepared<EndValues, never>(
+  (db, value) =>
+    db
+      .updateTable('invocations')
+      .set({
+        status: value('status'),
+        due_at: null,
+        outcome: value('outcome'),
+        expires_at: value('expires_at'),
+        outcome_check: value('outcome_check'),
+      })
+      .where('request_id', '=', value('requestId'))
+      .where('tenant_id', '=', value('tenantId'))
+      .where('fence', '=', value('fence'))
+      // What has ended stays as it ended.
+      .where('due_at', 'is not', null) as never,
+);
+
+/** Jumps from one connector to the next on the index, however many rows each has. */
+const DUE_CONNECTORS = prepared<{ readonly dueBy: number }, Place>((db, value) => ({
+  compile: () =>
+    sql<Place>`
+    with recursive waiting (id) as (
+      select min(connector_id) from invocations where due_at is not null
+      union all
+      select (select min(connector_id) from invocations where due_at is not null and connector_id > waiting.id)
+      from waiting where waiting.id is not null
+    ),
+    found as (
+      select id as "connectorId", (
+        select tenant_id from invocations where connector_id = waiting.id and due_at <= ${value('dueBy')} limit 1
+      ) as "tenantId"
+      from waiting where id is not null
+    )
+    select "connectorId", "tenantId" from found where "tenantId" is not null`.compile(db),
+}));
+
+async function rowOf(
   db: Database,
-  { tenantId, connectorId, idempotencyKey }: InvocationRecord,
-): Promise<InvocationRecord | undefined> {
+  at: Place & { readonly requestId: string },
+): Promise<InvocationRow | undefined> {
+  const { rows } = await ROW(db, at);
+  return rows[0];
+}
+
+/** The invocation that holds the idempotency key; one whose time with it is over lets go of it. */
+async function holderOfKey(db: Database, wanted: InvocationRecord): Promise<InvocationRecord | undefined> {
+  const { tenantId, connectorId, functionName, idempotencyKey } = wanted;
   if (idempotencyKey === null) return undefined;
   const row = await db
     .selectFrom('invocations')
     .selectAll()
-    .where('tenant_id', '=', tenantId)
     .where('connector_id', '=', connectorId)
+    .where('function_name', '=', functionName)
     .where('idempotency_key', '=', idempotencyKey)
+    .where('tenant_id', '=', tenantId)
     .executeTakeFirst();
-  return row && invocationRecord(row);
+  if (!row) return undefined;
+  const holder = invocationRecord(row);
+  const isOver = holder.createdAt.getTime() + KEY_TTL_MS <= wanted.createdAt.getTime();
+  if (holder.endedAt === null || !isOver) return holder;
+  const freed = { ...row, idempotency_key: null };
+  await db
+    .updateTable('invocations')
+    .set({ idempotency_key: null, request_check: requestCheck(freed) })
+    .where('request_id', '=', row.request_id)
+    .execute();
+  return undefined;
+}
+
+/** The same invocation once more, under a new fence, as the wanted one would begin. */
+async function beginAnew(
+  db: Database,
+  known: InvocationRecord,
+  {
+    status,
+    dueAt,
+    native,
+    result,
+    resultFile,
+    error,
+    logs,
+    durationMs,
+    endedAt,
+    expiresAt,
+  }: InvocationRecord,
+): Promise<InvocationRecord> {
+  const outcome = { status, result, resultFile, error, logs, durationMs, endedAt, expiresAt };
+  const record = { ...known, ...outcome, dueAt, native, failures: 0, fence: known.fence + 1 };
+  await db
+    .updateTable('invocations')
+    .set({
+      status,
+      due_at: dueAt?.getTime() ?? null,
+      fence: record.fence,
+      failures: 0,
+      ...nativeColumns(known.requestId, native),
+      ...outcomeColumns(known.requestId, outcome),
+    })
+    .where('request_id', '=', known.requestId)
+    .execute();
+  return record;
 }
 
 /** Inserts by way of the connector's row, so that nothing is stored below one that is gone or another tenant's. */
 async function insertBelowConnector(db: Database, invocation: InvocationRecord): Promise<void> {
-  const row = invocationRow(invocation);
-  const { numInsertedOrUpdatedRows } = await db
-    .insertInto('invocations')
-    .columns(INVOCATION_COLUMNS)
-    .expression(
-      db
-        .selectFrom('connectors')
-        .select(INVOCATION_COLUMNS.map((column) => sql.val(row[column]).as(column)))
-        .where('connector_id', '=', invocation.connectorId)
-        .where('tenant_id', '=', invocation.tenantId),
-    )
-    .executeTakeFirstOrThrow();
-  if (numInsertedOrUpdatedRows === 1n) return;
+  const { numAffectedRows } = await INSERT(db, invocationRow(invocation));
+  if (numAffectedRows === 1n) return;
   throw new ConnectorError('not_found', 'the connector of the invocation does not exist');
 }
 
-function invocationRow(invocation: InvocationRecord): InvocationRow {
-  const { requestId, tenantId, connectorId, idempotencyKey } = invocation;
-  const { functionName, payload, payloadHash, timeoutMs } = invocation;
-  const createdAt = invocation.createdAt.getTime();
-  const request = JSON.stringify({ functionName, payload, payloadHash, timeoutMs } satisfies RequestJson);
-  return {
-    request_id: requestId,
-    tenant_id: tenantId,
-    connector_id: connectorId,
-    status: invocation.status,
-    idempotency_key: idempotencyKey,
-    created_at: createdAt,
-    request,
-    request_check: checkValue(requestId, tenantId, connectorId, idempotencyKey, createdAt, request),
-    ...outcomeColumns(requestId, invocation),
-  };
-}
-
-const INVOCATION_COLUMNS = [
-  'request_id',
-  'tenant_id',
-  'connector_id',
-  'status',
-  'idempotency_key',
-  'created_at',
-  'request',
-  'request_check',
-  'outcome',
-  'expires_at',
-  'outcome_check',
-] as const;
-
-function outcomeColumns(requestId: string, end: InvocationEnd) {
-  const { status, result, error, logs, durationMs } = end;
-  const endedAt = end.endedAt?.getTime() ?? null;
-  const expiresAt = end.expiresAt?.getTime() ?? null;
-  const outcome =
-    status === 'queued' || status === 'running'
-      ? null
-      : JSON.stringify({ result, error, logs, durationMs, endedAt } satisfies OutcomeJson);
-  return {
-    outcome,
-    expires_at: expiresAt,
-    outcome_check: checkValue(requestId, outcome, expiresAt),
-  };
-}
-
-function invocationRecord(row: InvocationRow): InvocationRecord {
-  const { request_id: id, tenant_id: tenantId, connector_id: connectorId, idempotency_key: key } = row;
-  const { created_at: createdAt, request, outcome, expires_at: expiresAt } = row;
-  verifyRow('invocation', id, row.request_check, id, tenantId, connectorId, key, createdAt, request);
-  verifyRow('invocation', id, row.outcome_check, id, outcome, expiresAt);
-  // The check values say that these are the texts that were written above.
-  const { endedAt, ...ended } = outcome === null ? UNFINISHED : (JSON.parse(outcome) as OutcomeJson);
-  return {
-    ...(JSON.parse(request) as RequestJson),
-    ...ended,
-    requestId: id,
-    tenantId,
-    connectorId,
-    status: status(row),
-    idempotencyKey: key,
-    createdAt: new Date(createdAt),
-    endedAt: endedAt === null ? null : new Date(endedAt),
-    expiresAt: expiresAt === null ? null : new Date(expiresAt),
-  };
-}
-
-const UNFINISHED: OutcomeJson = { result: null, error: null, logs: null, durationMs: null, endedAt: null };
-
-function status({ request_id, status }: InvocationRow): InvocationStatus {
-  switch (status) {
-    case 'queued':
-    case 'running':
-    case 'completed':
-    case 'failed':
-    case 'timed_out':
-      return status;
-  }
-  throw damagedRow('invocation', request_id);
-}
+const INSERT = prepared<InvocationRow, never>(
+  (db, value) =>
+    db
+      .insertInto('invocations')
+      .columns(INVOCATION_COLUMNS)
+      .expression(
+        db
+          .selectFrom('connectors')
+          .select(INVOCATION_COLUMNS.map((column) => sql.val(value(column)).as(column)))
+          .where('connector_id', '=', value('connector_id'))
+          .where('tenant_id', '=', value('tenant_id')),
+      ) as never,
+);

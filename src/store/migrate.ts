@@ -1,6 +1,7 @@
 import { CompiledQuery, sql } from 'kysely';
 import { ConnectorError } from '../errors/error.ts';
 import { initial } from './migrations/001-initial.ts';
+import { invocations } from './migrations/002-invocations.ts';
 import type { Database } from './schema.ts';
 
 /** One step of the schema. Never changed once it is released: a change is a further step. */
@@ -12,7 +13,7 @@ export type Migration = {
 };
 
 /** All steps, in order. */
-export const MIGRATIONS: readonly Migration[] = [initial];
+export const MIGRATIONS: readonly Migration[] = [initial, invocations];
 
 /**
  * Brings the schema up to date, each step in a transaction of its own that holds the write lock from its first

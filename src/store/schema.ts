@@ -73,12 +73,20 @@ type InvocationTable = {
   request_id: string;
   tenant_id: string;
   connector_id: string;
+  function_name: string;
   status: string;
   idempotency_key: string | null;
   created_at: number;
+  /** Null once it has ended. Neither this nor the counts are part of a check value: they change at every turn. */
+  due_at: number | null;
+  fence: number;
+  failures: number;
   /** What was asked for, in JSON. */
   request: string;
   request_check: number;
+  /** The run that the platform carries on, in JSON. */
+  native: string | null;
+  native_check: number | null;
   /** What came of it, in JSON; null until it ended. */
   outcome: string | null;
   expires_at: number | null;

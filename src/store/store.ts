@@ -1,6 +1,15 @@
 import type { ConnectorActivity, ConnectorRecord } from '../connectors/base.ts';
 import type { ConnectorStatus, ConnectorType } from '../connectors/kinds.ts';
-import type { InvocationEnd, InvocationRecord } from '../connectors/serverless/invocations.ts';
+import type {
+  ClaimedInvocation,
+  ClaimWant,
+  InvocationDeferral,
+  InvocationEnd,
+  InvocationFilter,
+  InvocationLease,
+  InvocationRecord,
+  InvocationSummary,
+} from '../connectors/serverless/invocations.ts';
 
 /** One sealed credential. `sealed` is opaque text that names the key it was sealed with. */
 export type SealedSecret = { readonly field: string; readonly keyId: string; readonly sealed: string };
@@ -38,6 +47,10 @@ export type ApiKeyRecord = {
   readonly hash: string;
   readonly createdAt: Date;
   readonly revokedAt: Date | null;
+};
+
+export type InvocationResultFile = Pick<InvocationRecord, 'tenantId' | 'connectorId'> & {
+  readonly resultFile: string;
 };
 
 /** Activity of one connector since it was last stored, written in batches. */
@@ -90,19 +103,56 @@ export interface Store {
   /** False where there was none, or it was revoked before. */
   revokeKey(tenantId: string | null, keyId: string, at: Date): Promise<boolean>;
 
-  /** See `InvocationLog.add`. */
-  addInvocation(invocation: InvocationRecord): Promise<InvocationRecord>;
-  markInvocationRunning(tenantId: string, requestId: string): Promise<void>;
-  endInvocation(tenantId: string, requestId: string, end: InvocationEnd): Promise<void>;
+  /** See `InvocationLog.add`. @throws ConnectorError `not_found` where the tenant has no such connector. */
+  addInvocation(
+    invocation: InvocationRecord,
+  ): Promise<{ readonly record: InvocationRecord; readonly isNew: boolean }>;
+  /** See `InvocationQueue.claim`. */
+  claimInvocations(
+    wants: readonly ClaimWant[],
+    now: Date,
+    leaseEnd: Date,
+  ): Promise<readonly ClaimedInvocation[]>;
+  /** See `InvocationQueue.renew`. */
+  renewInvocations(leases: readonly InvocationLease[], leaseEnd: Date): Promise<readonly InvocationLease[]>;
+  /** False where another worker holds it by now, or it has ended. */
+  endInvocation(lease: Omit<InvocationLease, 'connectorId'>, end: InvocationEnd): Promise<boolean>;
+  /** The same. */
+  deferInvocation(
+    lease: Omit<InvocationLease, 'connectorId'>,
+    deferral: InvocationDeferral,
+  ): Promise<boolean>;
+  /** Ends what has not ended, whoever holds it: as it is then, and as it was before. */
+  cancelInvocation(
+    tenantId: string,
+    connectorId: string,
+    requestId: string,
+    end: InvocationEnd,
+  ): Promise<{ readonly record: InvocationRecord; readonly before: InvocationRecord } | undefined>;
   getInvocation(
     tenantId: string,
     connectorId: string,
     requestId: string,
   ): Promise<InvocationRecord | undefined>;
-  /** Invocations that are queued or running, oldest first: what a restart must take up. */
-  unfinishedInvocations(): Promise<readonly InvocationRecord[]>;
-  /** Removes what expired before `at`; the number removed. */
-  removeExpiredInvocations(at: Date): Promise<number>;
+  /** Newest first. */
+  listInvocations(
+    tenantId: string,
+    connectorId: string,
+    filter: InvocationFilter,
+  ): Promise<readonly InvocationSummary[]>;
+  /** The connectors with an invocation that is due. */
+  dueInvocations(now: Date): Promise<readonly Pick<InvocationRecord, 'tenantId' | 'connectorId'>[]>;
+  /** Makes all that runs due at once; for who knows that no other process is at it. */
+  releaseInvocations(now: Date): Promise<void>;
+  /**
+   * Removes what expired before `at`; the number removed.
+   *
+   * @param forget is told of results in files before their rows go, so that a crash leaves no file that nothing names.
+   */
+  removeExpiredInvocations(
+    at: Date,
+    forget?: (files: readonly InvocationResultFile[]) => Promise<void>,
+  ): Promise<number>;
 
   /** A small fact about the whole store by name, such as the check value of the master key. */
   getFact(name: string): Promise<string | undefined>;

@@ -1,10 +1,13 @@
-import { ConnectorConfig } from '../connectors/config.ts';
-import { ServerlessConnector } from '../connectors/serverless/connector.ts';
-import type { ServerlessCapabilities, ServerlessClient } from '../connectors/serverless/driver.ts';
-import type { InvocationLog, InvocationRecord } from '../connectors/serverless/invocations.ts';
-import type { ClientSession } from '../connectors/session.ts';
-import { systemClock } from '../contract/clock.ts';
-import { NEVER } from '../policies/pipeline.ts';
+import { z } from 'zod';
+import type { ServerlessConnector } from '../connectors/serverless/connector.ts';
+import {
+  defineServerlessDriver,
+  type ServerlessCapabilities,
+  type ServerlessClient,
+} from '../connectors/serverless/driver.ts';
+import type { RegistryOptions } from '../registry/opening.ts';
+import type { ServerlessConnectorSpec } from '../registry/spec.ts';
+import { ConnectorRegistry } from '../registry/registry.ts';
 
 /**
  * The functions that the suite calls. It deploys them itself where the driver can; for any other driver they must be
@@ -23,79 +26,52 @@ export const CONFORMANCE_FUNCTIONS = {
   random: 'export const handler = () => `${Math.random()}`;',
 } as const;
 
-/** A connector on a client that is already open, with no policies; invocations are kept in memory. */
-export function serverlessConnector(
+/** A connector of a registry of its own, in memory, on a client that is already open; closing the registry closes it. */
+export async function serverlessConnector(
   client: ServerlessClient,
   capabilities: ServerlessCapabilities,
-): ServerlessConnector {
-  return connectorOn(
-    {
-      run: ({ operation, idempotent, signal = NEVER }, run) =>
-        run(client, { operation, idempotent, signal, attempt: 1, progress: () => {} }),
-      hold: () => () => {},
-      connect: async () => {},
-      disconnect: () => client.close(),
-      check: async () => ({ ok: true, stages: [] }),
-    },
+  options: RegistryOptions & { readonly spec?: Partial<ServerlessConnectorSpec> } = {},
+): Promise<{ readonly functions: ServerlessConnector; readonly registry: ConnectorRegistry }> {
+  const driver = defineServerlessDriver({
+    kind: 'serverless',
+    id: 'proven',
+    title: 'The driver that is proven',
+    options: z.strictObject({}),
     capabilities,
-  );
+    open: async () => client,
+  });
+  const registry = await ConnectorRegistry.open({
+    drivers: { 'serverless/proven': async () => ({ default: driver }) },
+    ...options,
+  });
+  const { spec } = options;
+  const functions = await registry.createServerlessConnector({
+    tenantId: 'tenant-1',
+    name: 'functions',
+    provider: 'proven',
+    // Suites call on purpose what fails; none of it is repeated.
+    config: { maxRetries: 0 },
+    ...spec,
+  });
+  return { functions, registry };
 }
 
 /** A connector whose client fails a test that reaches it. */
-export function idleServerlessConnector(capabilities: ServerlessCapabilities): ServerlessConnector {
+export function idleServerlessConnector(
+  capabilities: ServerlessCapabilities,
+): Promise<{ readonly functions: ServerlessConnector; readonly registry: ConnectorRegistry }> {
   const touched = (): never => {
     throw new Error('the client was touched');
   };
-  const session = { run: touched, hold: touched, connect: touched, disconnect: touched, check: touched };
-  return connectorOn(session, capabilities);
-}
-
-function connectorOn(
-  session: ClientSession<ServerlessClient>,
-  capabilities: ServerlessCapabilities,
-): ServerlessConnector {
-  const at = new Date(0);
-  return new ServerlessConnector({
-    record: {
-      connectorId: 'connector-1',
-      tenantId: 'conformance',
-      name: 'functions',
-      connectorType: 'serverless',
-      provider: 'under-test',
-      config: new ConnectorConfig(),
-      settings: {},
-      capabilities: [],
-      metadata: {},
-      trusted: false,
-      version: 1,
-      createdAt: at,
-      updatedAt: at,
-    },
-    session,
-    capabilities,
-    invocations: memoryInvocations(),
-    clock: systemClock,
-  });
-}
-
-function memoryInvocations(): InvocationLog {
-  const rows = new Map<string, InvocationRecord>();
-  const byKey = new Map<string, string>();
-  const change = async (requestId: string, patch: Partial<InvocationRecord>) => {
-    const row = rows.get(requestId);
-    if (row) rows.set(requestId, { ...row, ...patch });
+  const client: ServerlessClient = {
+    invoke: touched,
+    start: touched,
+    listFunctions: touched,
+    deploy: touched,
+    remove: touched,
+    logs: touched,
+    check: touched,
+    close: async () => {},
   };
-  return {
-    async add(record) {
-      const { requestId, idempotencyKey } = record;
-      const holder = idempotencyKey === null ? undefined : rows.get(byKey.get(idempotencyKey) ?? '');
-      if (holder) return holder;
-      rows.set(requestId, record);
-      if (idempotencyKey !== null) byKey.set(idempotencyKey, requestId);
-      return record;
-    },
-    markRunning: (requestId) => change(requestId, { status: 'running' }),
-    end: change,
-    get: async (requestId) => rows.get(requestId),
-  };
+  return serverlessConnector(client, capabilities);
 }

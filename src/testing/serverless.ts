@@ -6,6 +6,7 @@ import type {
   ServerlessClient,
   ServerlessDriver,
 } from '../connectors/serverless/driver.ts';
+import type { ConnectorRegistry } from '../registry/registry.ts';
 import { NEVER } from '../policies/pipeline.ts';
 import { CONFORMANCE_FUNCTIONS, idleServerlessConnector, serverlessConnector } from './serverless-suite.ts';
 
@@ -26,15 +27,16 @@ export function testServerlessDriver({ driver, open }: ServerlessDriverCase): vo
   describe(`serverless/${driver.id} keeps the contract of a serverless driver`, () => {
     let client: ServerlessClient;
     let functions: ServerlessConnector;
+    let registry: ConnectorRegistry;
     beforeAll(async () => {
       client = await open();
-      functions = serverlessConnector(client, capabilities);
+      ({ functions, registry } = await serverlessConnector(client, capabilities));
       if (!capabilities.deploy) return;
       for (const [name, code] of Object.entries(CONFORMANCE_FUNCTIONS)) {
         await functions.deployFunction(name, { code, filename: 'index.js' });
       }
     });
-    afterAll(() => client.close());
+    afterAll(() => registry.close());
     const parts: Parts = { functions: () => functions, client: () => client };
 
     testCalls(parts);
@@ -50,11 +52,12 @@ export function testServerlessDriver({ driver, open }: ServerlessDriverCase): vo
 
     it('refuses what is over its limits before any I/O', async () => {
       const { payloadBytes, timeoutSeconds } = capabilities.limits;
-      const idle = idleServerlessConnector(capabilities);
+      const { functions: idle, registry } = await idleServerlessConnector(capabilities);
       const large = idle.invoke('echo', 'x'.repeat(payloadBytes));
       await expect(large).rejects.toMatchObject({ code: 'payload_too_large' });
       const long = idle.invoke('echo', null, { timeoutSeconds: timeoutSeconds + 1 });
       await expect(long).rejects.toMatchObject({ code: 'invalid_argument' });
+      await registry.close();
     });
 
     it('passes its own check', async () => {
@@ -144,9 +147,10 @@ function testStored({ functions }: Parts): void {
   ] as const)('keeps how %s ended for whoever asks later', async (name, status) => {
     const accepted = await functions().invoke(name, 7, { async: true, timeoutSeconds: 1 });
     expect(accepted.status).toBe('queued');
-    await functions().drain();
     const { requestId } = accepted;
-    expect(await functions().getResult(requestId)).toMatchObject({ function: name, requestId, status });
+    const ended = await functions().waitForResult(requestId);
+    expect(ended).toMatchObject({ function: name, requestId, status });
+    expect(await functions().getResult(requestId)).toEqual(ended);
   });
 }
 
@@ -186,9 +190,10 @@ function testDeploying({ functions }: Parts): void {
 
 function testNoDeploying(capabilities: ServerlessCapabilities): void {
   it('refuses deploying before any I/O', async () => {
-    const idle = idleServerlessConnector(capabilities);
+    const { functions: idle, registry } = await idleServerlessConnector(capabilities);
     const refused = { code: 'unsupported', details: { capability: 'deploy' } };
     await expect(idle.deployFunction('echo', { code: '' })).rejects.toMatchObject(refused);
     await expect(idle.removeFunction('echo')).rejects.toMatchObject(refused);
+    await registry.close();
   });
 }

@@ -1,120 +1,347 @@
 import { describe, expect, it } from 'vitest';
 import type { InvocationEnd, InvocationRecord } from '../connectors/serverless/invocations.ts';
-import { invocation, type StoreSuite } from './store-suite.ts';
+import { CREATED, invocation, type StoreSuite } from './store-suite.ts';
 
 /** Invocations, from being queued to being forgotten. */
-export function testInvocations({ store, fresh, stored }: StoreSuite): void {
+export function testInvocations(suite: StoreSuite): void {
+  const { store, fresh, stored } = suite;
+  const call = async (patch: Partial<InvocationRecord> = {}) => {
+    const { record } = await stored({ connectorType: 'serverless' });
+    return invocation(record, { requestId: fresh('request'), ...patch });
+  };
+  const added = async (patch: Partial<InvocationRecord> = {}) => {
+    const one = await call(patch);
+    expect(await store().addInvocation(one)).toEqual({ record: one, isNew: true });
+    return one;
+  };
+  const found = ({ tenantId, connectorId, requestId }: InvocationRecord) =>
+    store().getInvocation(tenantId, connectorId, requestId);
+  const shared = { suite, call, added, found };
   describe('invocations', () => {
-    const call = async (patch: Partial<InvocationRecord> = {}) => {
-      const { record } = await stored({ connectorType: 'serverless' });
-      return invocation(record, { requestId: fresh('request'), ...patch });
-    };
-
-    it('come back as they were added, and as they ended', async () => {
-      const one = await call({ payload: { ключ: [1, 'two', { __proto__: null }] } });
-      expect(await store().addInvocation(one)).toEqual(one);
-      const { tenantId, connectorId, requestId } = one;
-      expect(await store().getInvocation(tenantId, connectorId, requestId)).toEqual(one);
-      await store().markInvocationRunning(tenantId, requestId);
-      expect(await store().getInvocation(tenantId, connectorId, requestId)).toEqual({
-        ...one,
-        status: 'running',
-      });
-      await store().endInvocation(tenantId, requestId, ENDED);
-      expect(await store().getInvocation(tenantId, connectorId, requestId)).toEqual({ ...one, ...ENDED });
-    });
-
-    it('that ended stay as they ended', async () => {
-      const one = await store().addInvocation(await call());
-      const { tenantId, connectorId, requestId } = one;
-      await store().endInvocation(tenantId, requestId, ENDED);
-      await store().markInvocationRunning(tenantId, requestId);
-      await store().endInvocation(tenantId, requestId, { ...ENDED, status: 'failed', result: 'late' });
-      expect(await store().getInvocation(tenantId, connectorId, requestId)).toEqual({ ...one, ...ENDED });
-    });
-
-    it('under a key that is known answer the first one and store nothing', async () => {
-      const first = await store().addInvocation(await call({ idempotencyKey: 'once' }));
-      const second = { ...first, requestId: fresh('request'), payload: 'other' };
-      expect(await store().addInvocation(second)).toEqual(first);
-      const { tenantId, connectorId } = first;
-      expect(await store().getInvocation(tenantId, connectorId, second.requestId)).toBeUndefined();
-      const elsewhere = await call({ idempotencyKey: 'once' });
-      expect(await store().addInvocation(elsewhere)).toEqual(elsewhere);
-    });
-
-    it('without a key are each their own', async () => {
-      const first = await store().addInvocation(await call());
-      const second = { ...first, requestId: fresh('request') };
-      expect(await store().addInvocation(second)).toEqual(second);
-    });
-
-    it('under one key from many callers at once are one', async () => {
-      const one = await call({ idempotencyKey: 'race' });
-      const answers = await Promise.all(
-        Array.from({ length: 20 }, () => store().addInvocation({ ...one, requestId: fresh('request') })),
-      );
-      expect(new Set(answers.map(({ requestId }) => requestId)).size).toBe(1);
-    });
-
-    it('cannot be added below a connector that is gone or of another tenant', async () => {
-      const one = await call({ idempotencyKey: 'mine' });
-      await store().addInvocation(one);
-      const tenantId = fresh('tenant');
-      const requestId = fresh('request');
-      for (const foreign of [
-        { ...one, requestId, tenantId },
-        { ...one, requestId, tenantId, idempotencyKey: null },
-        { ...one, requestId, connectorId: fresh('id') },
-      ]) {
-        await expect(store().addInvocation(foreign)).rejects.toMatchObject({ code: 'not_found' });
-      }
-      expect(await store().getInvocation(one.tenantId, one.connectorId, requestId)).toBeUndefined();
-    });
-
-    it('are out of reach for another tenant and from another connector', async () => {
-      const one = await store().addInvocation(await call());
-      const { tenantId, connectorId, requestId } = one;
-      const other = fresh('tenant');
-      await store().markInvocationRunning(other, requestId);
-      await store().endInvocation(other, requestId, ENDED);
-      expect(await store().getInvocation(tenantId, connectorId, requestId)).toEqual(one);
-      expect(await store().getInvocation(other, connectorId, requestId)).toBeUndefined();
-      const sibling = (await stored()).record.connectorId;
-      expect(await store().getInvocation(tenantId, sibling, requestId)).toBeUndefined();
-    });
-
-    it('that have not ended are found, oldest first', async () => {
-      const at = (ms: number) => new Date(ms);
-      const late = await store().addInvocation(await call({ createdAt: at(3_000) }));
-      const early = await store().addInvocation(await call({ createdAt: at(1_000) }));
-      const ended = await store().addInvocation(await call({ createdAt: at(2_000) }));
-      await store().markInvocationRunning(late.tenantId, late.requestId);
-      await store().endInvocation(ended.tenantId, ended.requestId, ENDED);
-      const found = await store().unfinishedInvocations();
-      const times = found.map(({ createdAt }) => createdAt.getTime());
-      expect(times).toEqual(times.toSorted((a, b) => a - b));
-      const ids = found.map(({ requestId }) => requestId);
-      expect(ids).toEqual(expect.arrayContaining([early.requestId, late.requestId]));
-      expect(ids).not.toContain(ended.requestId);
-    });
-
-    it('are removed once they have expired, and not before', async () => {
-      const one = await store().addInvocation(await call());
-      const { tenantId, connectorId, requestId } = one;
-      const expiresAt = new Date(50_000);
-      await store().endInvocation(tenantId, requestId, { ...ENDED, expiresAt });
-      expect(await store().removeExpiredInvocations(expiresAt)).toBe(0);
-      expect(await store().getInvocation(tenantId, connectorId, requestId)).toBeDefined();
-      expect(await store().removeExpiredInvocations(new Date(50_001))).toBe(1);
-      expect(await store().getInvocation(tenantId, connectorId, requestId)).toBeUndefined();
-    });
+    testKeeping(shared);
+    testKeys(shared);
+    testLeases(shared);
+    testListing(shared);
+    testForgetting(shared);
   });
 }
+
+type Shared = {
+  readonly suite: StoreSuite;
+  readonly call: (patch?: Partial<InvocationRecord>) => Promise<InvocationRecord>;
+  readonly added: (patch?: Partial<InvocationRecord>) => Promise<InvocationRecord>;
+  readonly found: (one: InvocationRecord) => Promise<InvocationRecord | undefined>;
+};
+
+function testKeeping({ suite: { store, fresh, stored }, call, added, found }: Shared): void {
+  it('come back as they were added, and as they ended', async () => {
+    const one = await added({ payload: { ключ: [1, 'two', { __proto__: null }] } });
+    expect(await found(one)).toEqual(one);
+    expect(await store().endInvocation(one, ENDED)).toBe(true);
+    expect(await found(one)).toEqual({ ...one, ...ENDED, dueAt: null });
+  });
+
+  it('that ended stay as they ended', async () => {
+    const one = await added();
+    await store().endInvocation(one, ENDED);
+    expect(await store().endInvocation(one, { ...ENDED, status: 'failed', result: 'late' })).toBe(false);
+    expect(await store().deferInvocation(one, DEFERRED)).toBe(false);
+    expect(await found(one)).toEqual({ ...one, ...ENDED, dueAt: null });
+  });
+
+  it('cannot be added below a connector that is gone or of another tenant', async () => {
+    const one = await added({ idempotencyKey: 'mine' });
+    const tenantId = fresh('tenant');
+    const requestId = fresh('request');
+    for (const foreign of [
+      { ...one, requestId, tenantId },
+      { ...one, requestId, tenantId, idempotencyKey: null },
+      { ...one, requestId, connectorId: fresh('id') },
+    ]) {
+      await expect(store().addInvocation(foreign)).rejects.toMatchObject({ code: 'not_found' });
+    }
+    expect(await found({ ...one, requestId })).toBeUndefined();
+  });
+
+  it('are out of reach for another tenant and from another connector', async () => {
+    const one = await added();
+    const tenantId = fresh('tenant');
+    const { connectorId, requestId } = one;
+    const foreign = { ...one, tenantId };
+    expect(await store().endInvocation(foreign, ENDED)).toBe(false);
+    expect(await store().deferInvocation(foreign, DEFERRED)).toBe(false);
+    expect(await store().renewInvocations([foreign], LATER)).toEqual([]);
+    expect(await store().cancelInvocation(tenantId, connectorId, requestId, ENDED)).toBeUndefined();
+    expect(await store().claimInvocations([{ tenantId, connectorId, limit: 9 }], NOW, LATER)).toEqual([]);
+    expect(await store().listInvocations(tenantId, connectorId, { limit: 9 })).toEqual([]);
+    expect(await found(foreign)).toBeUndefined();
+    const sibling = (await stored()).record.connectorId;
+    expect(await found({ ...one, connectorId: sibling })).toBeUndefined();
+    expect(await found(one)).toEqual(one);
+  });
+
+  it('are cancelled whoever holds them, once', async () => {
+    const one = await added();
+    const [held] = await store().claimInvocations([{ ...one, limit: 1 }], NOW, LATER);
+    const { tenantId, connectorId, requestId } = one;
+    const cancelled = { ...ENDED, status: 'cancelled', result: null } as const;
+    const answer = await store().cancelInvocation(tenantId, connectorId, requestId, cancelled);
+    expect(answer).toMatchObject({ record: { status: 'cancelled' }, before: { status: 'running' } });
+    expect(await store().endInvocation(held ?? one, ENDED)).toBe(false);
+    expect(await found(one)).toMatchObject({ status: 'cancelled', result: null });
+    const again = await store().cancelInvocation(tenantId, connectorId, requestId, ENDED);
+    expect(again?.record).toEqual(again?.before);
+    expect(again?.record).toMatchObject({ status: 'cancelled' });
+  });
+
+  it('are those of a connector that another tenant cannot claim', async () => {
+    const one = await call();
+    await store().addInvocation(one);
+    const due = await store().dueInvocations(NOW);
+    expect(due.filter(({ connectorId }) => connectorId === one.connectorId)).toEqual([
+      { tenantId: one.tenantId, connectorId: one.connectorId },
+    ]);
+  });
+}
+
+function testKeys({ suite: { store, fresh }, call, added, found }: Shared): void {
+  it('under a key that is known answer the first one and store nothing', async () => {
+    const first = await added({ idempotencyKey: 'once' });
+    const second = { ...first, requestId: fresh('request'), payload: 'other' };
+    expect(await store().addInvocation(second)).toEqual({ record: first, isNew: false });
+    expect(await found(second)).toBeUndefined();
+    await added({ idempotencyKey: 'once' });
+    const elsewhere = { ...first, requestId: fresh('request'), functionName: 'other' };
+    expect(await store().addInvocation(elsewhere)).toEqual({ record: elsewhere, isNew: true });
+  });
+
+  it('without a key are each their own', async () => {
+    const first = await added();
+    const second = { ...first, requestId: fresh('request') };
+    expect(await store().addInvocation(second)).toEqual({ record: second, isNew: true });
+  });
+
+  it('under one key from many callers at once are one', async () => {
+    const one = await call({ idempotencyKey: 'race' });
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, () => store().addInvocation({ ...one, requestId: fresh('request') })),
+    );
+    expect(new Set(answers.map(({ record }) => record.requestId)).size).toBe(1);
+    expect(answers.filter(({ isNew }) => isNew)).toHaveLength(1);
+  });
+
+  it('that never ran are begun anew under their key, and only with the same payload', async () => {
+    const one = await added({ idempotencyKey: 'again' });
+    await store().endInvocation(one, { ...ENDED, status: 'failed', result: null, durationMs: null });
+    const wanted = { ...one, requestId: fresh('request') };
+    const other = await store().addInvocation({ ...wanted, payloadHash: 'another' });
+    expect(other).toMatchObject({ isNew: false, record: { status: 'failed' } });
+    const again = await store().addInvocation(wanted);
+    expect(again).toEqual({ record: { ...one, fence: one.fence + 1 }, isNew: true });
+    expect(await found(one)).toEqual(again.record);
+    expect(await store().endInvocation(one, ENDED)).toBe(false);
+  });
+
+  it('that are lost are not begun anew', async () => {
+    const one = await added({ idempotencyKey: 'lost' });
+    await store().endInvocation(one, { ...ENDED, status: 'lost', result: null, durationMs: null });
+    const again = await store().addInvocation({ ...one, requestId: fresh('request') });
+    expect(again).toMatchObject({ isNew: false, record: { status: 'lost', requestId: one.requestId } });
+  });
+
+  it('give up their key a day after they were accepted, where they have ended', async () => {
+    const one = await added({ idempotencyKey: 'daily' });
+    const nextDay = {
+      ...one,
+      requestId: fresh('request'),
+      createdAt: new Date(CREATED.getTime() + 86_400_000),
+    };
+    expect(await store().addInvocation(nextDay)).toMatchObject({ isNew: false });
+    await store().endInvocation(one, ENDED);
+    const justBefore = new Date(nextDay.createdAt.getTime() - 1);
+    expect(await store().addInvocation({ ...nextDay, createdAt: justBefore })).toMatchObject({
+      isNew: false,
+    });
+    expect(await store().addInvocation(nextDay)).toEqual({ record: nextDay, isNew: true });
+    expect(await found(one)).toMatchObject({ idempotencyKey: null, result: ENDED.result });
+  });
+}
+
+function testLeases({ suite: { store, fresh }, added, found }: Shared): void {
+  it('are taken up once they are due, oldest first, and by one alone', async () => {
+    const late = await added({ dueAt: new Date(3_000) });
+    const early = { ...late, requestId: fresh('request'), dueAt: new Date(1_000) };
+    const future = { ...late, requestId: fresh('request'), dueAt: new Date(5_001) };
+    await store().addInvocation(early);
+    await store().addInvocation(future);
+    const want = [{ ...late, limit: 9 }];
+    const both = await Promise.all([
+      store().claimInvocations(want, new Date(5_000), LATER),
+      store().claimInvocations(want, new Date(5_000), LATER),
+    ]);
+    const held = { status: 'running', dueAt: LATER, fence: 1, interrupted: false } as const;
+    expect(both).toEqual([
+      [
+        { ...early, ...held },
+        { ...late, ...held },
+      ],
+      [],
+    ]);
+    expect(await found(early)).toEqual({ ...early, status: 'running', dueAt: LATER, fence: 1 });
+  });
+
+  it('are taken up in the number that is wanted', async () => {
+    const one = await added();
+    for (let i = 0; i < 4; i++) await store().addInvocation({ ...one, requestId: fresh('request') });
+    expect(await store().claimInvocations([{ ...one, limit: 2 }], NOW, LATER)).toHaveLength(2);
+    expect(await store().claimInvocations([{ ...one, limit: 9 }], NOW, LATER)).toHaveLength(3);
+  });
+
+  it('are taken over when a lease ends, and what the worker before says is refused', async () => {
+    const one = await added();
+    const want = [{ ...one, limit: 1 }];
+    const [first] = await store().claimInvocations(want, NOW, new Date(NOW.getTime() + 30_000));
+    expect(await store().claimInvocations(want, new Date(NOW.getTime() + 29_999), LATER)).toEqual([]);
+    const [second] = await store().claimInvocations(want, new Date(NOW.getTime() + 30_000), LATER);
+    expect(second).toMatchObject({ requestId: one.requestId, fence: 2, interrupted: true });
+    if (!first || !second) throw new Error('nobody took it up');
+    expect(await store().renewInvocations([first], LATER)).toEqual([]);
+    expect(await store().deferInvocation(first, DEFERRED)).toBe(false);
+    expect(await store().endInvocation(first, { ...ENDED, result: 'stale' })).toBe(false);
+    expect(await store().endInvocation(second, ENDED)).toBe(true);
+    expect(await found(one)).toMatchObject({ status: 'completed', result: ENDED.result });
+  });
+
+  it('stay with a worker that renews its lease', async () => {
+    const one = await added();
+    const want = [{ ...one, limit: 1 }];
+    const [held] = await store().claimInvocations(want, NOW, new Date(NOW.getTime() + 30_000));
+    expect(await store().renewInvocations([held ?? one], LATER)).toEqual([held]);
+    expect(await store().claimInvocations(want, new Date(LATER.getTime() - 1), LATER)).toEqual([]);
+  });
+
+  it('wait until they are due again when a worker lets go of them', async () => {
+    const one = await added();
+    const want = [{ ...one, limit: 1 }];
+    const [held] = await store().claimInvocations(want, NOW, LATER);
+    expect(await store().deferInvocation(held ?? one, DEFERRED)).toBe(true);
+    expect(await found(one)).toMatchObject({
+      status: 'queued',
+      failures: 1,
+      dueAt: DEFERRED.dueAt,
+      fence: 1,
+    });
+    expect(await store().claimInvocations(want, new Date(DEFERRED.dueAt.getTime() - 1), LATER)).toEqual([]);
+    const [again] = await store().claimInvocations(want, DEFERRED.dueAt, LATER);
+    expect(again).toMatchObject({ fence: 2, failures: 1, interrupted: false });
+  });
+
+  it('remember the run that a platform carries on', async () => {
+    const one = await added();
+    const want = [{ ...one, limit: 1 }];
+    const [held] = await store().claimInvocations(want, NOW, LATER);
+    const native = { kind: 'workflow', id: 'run-1' };
+    await store().deferInvocation(held ?? one, { ...DEFERRED, status: 'running', native });
+    expect(await found(one)).toMatchObject({ status: 'running', native });
+    // It is nobody's lease that could be taken from him.
+    await store().releaseInvocations(NOW);
+    expect(await found(one)).toMatchObject({ dueAt: DEFERRED.dueAt });
+    const [again] = await store().claimInvocations(want, DEFERRED.dueAt, LATER);
+    expect(again).toMatchObject({ native, interrupted: false });
+  });
+
+  it('that ran are due at once when it is known that nobody runs them', async () => {
+    const one = await added();
+    await store().claimInvocations([{ ...one, limit: 1 }], NOW, LATER);
+    await store().releaseInvocations(NOW);
+    const [again] = await store().claimInvocations([{ ...one, limit: 1 }], NOW, LATER);
+    expect(again).toMatchObject({ fence: 2, interrupted: true });
+  });
+}
+
+function testListing({ suite: { store, fresh }, added }: Shared): void {
+  it('are listed newest first, page after page, by function, state and time', async () => {
+    const one = await added({ createdAt: new Date(1_000) });
+    const others = [2_000, 3_000, 3_000, 4_000].map((at, i) => ({
+      ...one,
+      requestId: fresh('request'),
+      createdAt: new Date(at),
+      functionName: i === 1 ? 'other' : one.functionName,
+    }));
+    for (const other of others) await store().addInvocation(other);
+    const [second, third, fourth, fifth] = others as [
+      InvocationRecord,
+      InvocationRecord,
+      InvocationRecord,
+      InvocationRecord,
+    ];
+    await store().endInvocation(fourth, { ...ENDED, status: 'failed', error: { name: 'E', message: 'm' } });
+    const { tenantId, connectorId } = one;
+    const list = (filter: object) => store().listInvocations(tenantId, connectorId, { limit: 9, ...filter });
+    const ids = async (filter: object) => (await list(filter)).map(({ requestId }) => requestId);
+    const newestFirst = [fifth, fourth, third, second, one].map(({ requestId }) => requestId);
+    expect(await ids({})).toEqual(newestFirst);
+    expect(await ids({ limit: 2 })).toEqual(newestFirst.slice(0, 2));
+    expect(await ids({ after: fourth })).toEqual(newestFirst.slice(2));
+    expect(await ids({ functionName: 'other' })).toEqual([third.requestId]);
+    expect(await ids({ status: 'queued', functionName: one.functionName })).toEqual(
+      [fifth, second, one].map(({ requestId }) => requestId),
+    );
+    expect(await ids({ since: new Date(2_000), until: new Date(4_000) })).toEqual(newestFirst.slice(1, 4));
+    expect(await list({ status: 'failed' })).toEqual([
+      {
+        requestId: fourth.requestId,
+        functionName: one.functionName,
+        status: 'failed',
+        failures: 0,
+        native: null,
+        error: { name: 'E', message: 'm' },
+        durationMs: ENDED.durationMs,
+        createdAt: fourth.createdAt,
+        endedAt: ENDED.endedAt,
+      },
+    ]);
+  });
+}
+
+function testForgetting({ suite: { store }, added, found }: Shared): void {
+  it('are removed once they have expired, and not before', async () => {
+    const one = await added();
+    const expiresAt = new Date(50_000);
+    await store().endInvocation(one, { ...ENDED, expiresAt });
+    expect(await store().removeExpiredInvocations(expiresAt)).toBe(0);
+    expect(await found(one)).toBeDefined();
+    expect(await store().removeExpiredInvocations(new Date(50_001))).toBe(1);
+    expect(await found(one)).toBeUndefined();
+  });
+
+  it('name their results in files before they go', async () => {
+    const one = await added();
+    await store().endInvocation(one, {
+      ...ENDED,
+      result: null,
+      resultFile: 'a file',
+      expiresAt: new Date(1),
+    });
+    const { tenantId, connectorId } = one;
+    const told: unknown[] = [];
+    await store().removeExpiredInvocations(new Date(2), async (files) => {
+      expect(await found(one)).toMatchObject({ resultFile: 'a file' });
+      told.push(...files);
+    });
+    expect(told).toEqual([{ tenantId, connectorId, resultFile: 'a file' }]);
+    expect(await found(one)).toBeUndefined();
+  });
+}
+
+const NOW = new Date(1_700_000_000_000);
+const LATER = new Date(1_700_000_100_000);
+const DEFERRED = { status: 'queued', failures: 1, native: null, dueAt: new Date(1_700_000_200_000) } as const;
 
 const ENDED: InvocationEnd = {
   status: 'completed',
   result: { greeting: 'hello' },
+  resultFile: null,
   error: null,
   logs: 'one line\n',
   durationMs: 12.5,

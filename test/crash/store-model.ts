@@ -93,15 +93,14 @@ export async function make(store: Store, tenantId: string, model: Model, write: 
       const ended = {
         status: 'completed',
         result: write.id,
+        resultFile: null,
         error: null,
         logs: null,
         durationMs: 1,
       } as const;
-      return store.endInvocation(tenantId, write.id, {
-        ...ended,
-        endedAt: new Date(),
-        expiresAt: new Date(),
-      });
+      const lease = { tenantId, requestId: write.id, fence: 0 };
+      const times = { endedAt: new Date(), expiresAt: new Date(Date.now() + 86_400_000) };
+      return expectTrue(await store.endInvocation(lease, { ...ended, ...times }));
     }
     case 'fact':
       return store.setFact(tenantId, write.value);
@@ -173,8 +172,14 @@ function invocation(tenantId: string, connectorId: string, requestId: string): I
     payload: null,
     payloadHash: '',
     idempotencyKey: requestId,
+    repeatable: false,
     timeoutMs: 1,
+    failures: 0,
+    fence: 0,
+    dueAt: new Date(0),
+    native: null,
     result: null,
+    resultFile: null,
     error: null,
     logs: null,
     durationMs: null,

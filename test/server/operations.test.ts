@@ -398,11 +398,7 @@ describe('functions', () => {
       headers: { prefer: 'respond-async, wait=10' },
     });
     expect(accepted.status).toBe(202);
-    await server.registry
-      .forTenant('acme')
-      .serverless(ids.serverless)
-      .then((connector) => connector.drain());
-    const result = await ask(`GET ${String(accepted.headers['location']).replace('/api/v1', '')}`);
+    const result = await ask(`GET ${String(accepted.headers['location']).replace('/api/v1', '')}?wait=10`);
     expect(result).toMatchObject({ status: 200, json: { status: 'completed', result: { echo: 1 } } });
   });
 

@@ -1,38 +1,66 @@
 import { randomUUID } from 'node:crypto';
 import { cancelled, type Clock } from '../../contract/clock.ts';
-import type { Log } from '../../contract/driver.ts';
 import { parseWith } from '../../contract/validate.ts';
-import { ConnectorError, invalidField, isConnectorError } from '../../errors/error.ts';
+import { ConnectorError, invalidField } from '../../errors/error.ts';
 import type { CallOptions, ConnectorActivity, ConnectorRecord } from '../base.ts';
 import { DriverConnector, type ClientSession } from '../session.ts';
-import type { FunctionInfo, FunctionSource, ServerlessCapabilities, ServerlessClient } from './driver.ts';
+import { FunctionCalls } from './calls.ts';
+import type {
+  FunctionCallback,
+  FunctionInfo,
+  FunctionLog,
+  FunctionSource,
+  ServerlessCapabilities,
+  ServerlessClient,
+} from './driver.ts';
 import {
-  hasRun,
+  cursorOf,
+  cursorPlace,
   invocationOf,
   payloadHash,
+  type ClaimedInvocation,
   type Invocation,
   type InvocationLog,
   type InvocationRecord,
+  type InvocationStatus,
 } from './invocations.ts';
-import { checkedOutcome, checkedPayload } from './json.ts';
-import { InvocationRuns, type RunResult } from './runs.ts';
-import { serverlessSettings } from './schema.ts';
+import { checkedPayload } from './json.ts';
+import { serverlessSettings, type ServerlessSettings } from './schema.ts';
+import { StoredInvocations } from './stored-invocations.ts';
+import { endedNow, takeTurn } from './turns.ts';
+import { LEASE_MS, type InvocationRunner, type InvocationWorker, type Turn } from './worker.ts';
 
-/**
- * Time that an attempt has beyond the function's own limit, in milliseconds: for a cold start, and so that the
- * platform's precise answer about a function that ran too long comes before the pipeline gives up on the platform.
- */
-const ATTEMPT_SLACK_MS = 5_000;
 /** What every platform's names fit in; each refuses more. Nothing that a path or a query would be made of. */
 const NAME = /^[A-Za-z0-9_-][A-Za-z0-9_.:-]{0,139}$/;
+const MAX_WAIT_SECONDS = 900;
 
 export type InvokeOptions = CallOptions & {
-  /** Answers `queued` as soon as the invocation is stored; ask `getResult` later. */
+  /** Answers `queued` as soon as the invocation is stored; ask `getResult` or `waitForResult` later. */
   readonly async?: boolean | undefined;
-  /** 1 to 256 characters. The same key on this connector answers the first call's result and does not call again. */
+  /** 1 to 256 characters. For 24 hours the same key on this function answers the first call's result and does not call again. */
   readonly idempotencyKey?: string | undefined;
   /** The function's own limit, in seconds; the connector's `timeout_seconds` unless given. */
   readonly timeoutSeconds?: number | undefined;
+};
+
+/** Which invocations to list. */
+export type ListInvocationsOptions = CallOptions & {
+  readonly function?: string | undefined;
+  readonly status?: InvocationStatus | undefined;
+  /** Accepted at or after. */
+  readonly since?: Date | undefined;
+  /** Accepted before. */
+  readonly until?: Date | undefined;
+  /** 100 by default, at most 1,000. */
+  readonly limit?: number | undefined;
+  /** What the page before answered. */
+  readonly cursor?: string | undefined;
+};
+
+/** Invocations, newest first, without results and logs. */
+export type InvocationPage = {
+  readonly invocations: readonly Invocation[];
+  readonly nextCursor?: string;
 };
 
 export type ServerlessParts = {
@@ -41,36 +69,36 @@ export type ServerlessParts = {
   readonly session: ClientSession<ServerlessClient>;
   readonly capabilities: ServerlessCapabilities;
   readonly invocations: InvocationLog;
+  /** Runs what is stored; one for all connectors of a process. */
+  readonly worker: InvocationWorker;
   readonly clock: Clock;
-  /** Where a background run whose end cannot be stored is reported. */
-  readonly log?: Log;
+  /** In 0 to 1, for the jitter of delays. */
+  readonly random: () => number;
+  /** Where a platform reports the end of an invocation; `undefined` where the registry has no address. */
+  readonly callbackUrl: (requestId: string) => string | undefined;
 };
 
 /** One tenant's functions on one platform. */
-export class ServerlessConnector extends DriverConnector<ServerlessClient> {
+export class ServerlessConnector extends DriverConnector<ServerlessClient> implements InvocationRunner {
   readonly #platform: ServerlessCapabilities;
   readonly #invocations: InvocationLog;
+  readonly #worker: InvocationWorker;
   readonly #clock: Clock;
-  readonly #runs: InvocationRuns;
+  readonly #random: () => number;
+  readonly #calls: FunctionCalls;
+  readonly #stored: StoredInvocations;
+  #parsed: { readonly of: unknown; readonly settings: ServerlessSettings } | undefined;
 
-  constructor({ record, activity, session, capabilities, invocations, clock, log }: ServerlessParts) {
-    super(record, session, activity);
-    this.#platform = capabilities;
-    this.#invocations = invocations;
-    this.#clock = clock;
-    this.#runs = new InvocationRuns({
-      invocations,
-      clock,
-      run: (invocation) => this.#run(invocation, { idempotent: true }),
-      ttlMs: () => this.#settings.result_ttl_seconds * 1000,
-      failed: (requestId, error) => {
-        this.recordFailure(error);
-        log?.error('the end of an invocation could not be stored; the next start runs it again', {
-          requestId,
-          error: error instanceof Error ? error.message : String(error),
-        });
-      },
-    });
+  constructor(parts: ServerlessParts) {
+    super(parts.record, parts.session, parts.activity);
+    this.#platform = parts.capabilities;
+    this.#invocations = parts.invocations;
+    this.#worker = parts.worker;
+    this.#clock = parts.clock;
+    this.#random = parts.random;
+    const named = (error: ConnectorError) => this.#named(error);
+    this.#calls = new FunctionCalls({ ...parts, named });
+    this.#stored = new StoredInvocations({ ...parts, connectorId: parts.record.connectorId, named });
   }
 
   /** The provider. */
@@ -82,71 +110,68 @@ export class ServerlessConnector extends DriverConnector<ServerlessClient> {
     return this.#settings.region;
   }
 
-  /** True while accepted work has not ended. */
-  get busy(): boolean {
-    return this.#runs.busy;
+  get maxConcurrency(): number {
+    return this.#settings.max_concurrency;
   }
 
   /**
    * How one call of a function ended; with `async`, that it is stored and queued.
    *
-   * A function that throws has `status: 'failed'` and its error as data. Without a key a synchronous call is made at
-   * most once after it reached the platform, and is not stored. With a key it is stored: callers of the same key, also
-   * at the same time, share one call and its answer. An asynchronous call is made at least once: it is repeated when
-   * the platform fails or this process ends before its end is stored.
+   * A function that throws has `status: 'failed'` and its error as data.
+   *
+   * - Synchronous, without a key: called at most once after it may have reached the platform, and not stored.
+   * - With a key: stored, and run at most once unless the connector declares the function idempotent. Callers of the
+   *   same key, also at the same time, share one call and its answer. Where a crash or a lost connection leaves open
+   *   whether it ran, it is `lost`, and the key does not run it again.
+   * - Asynchronous, without a key: run at least once. It is repeated when the platform fails, twice at most, or when
+   *   this process ends before its end is stored. Each attempt carries the same request id.
    *
    * @throws ConnectorError `invalid_argument`, `payload_too_large`, `not_found`, `timeout` when a synchronous call ran
-   *   longer than its limit, `conflict` when the key belongs to another function or payload.
+   *   longer than its limit, `conflict` when the key belongs to another payload.
    */
   async invoke(name: string, payload: unknown, options: InvokeOptions = {}): Promise<Invocation> {
     checkName(name);
     const { json, text } = checkedPayload(payload, this.#platform.limits.payloadBytes);
     const { async: background = false, idempotencyKey, signal } = options;
     const timeoutMs = this.#timeoutMs(options.timeoutSeconds);
-    const requestId = randomUUID();
-    if (!background && idempotencyKey === undefined) {
-      const invocation = { requestId, functionName: name, payload: json, timeoutMs, signal };
-      return answer(name, requestId, await this.#run(invocation, { idempotent: false }));
-    }
     checkKey(idempotencyKey);
+    if (signal?.aborted) throw this.#named(cancelled(signal));
+    const now = this.#clock.now();
     const wanted: InvocationRecord = {
-      requestId,
+      requestId: randomUUID(),
       tenantId: this.tenantId,
       connectorId: this.connectorId,
       functionName: name,
-      status: 'queued',
+      status: background ? 'queued' : 'running',
       payload: json,
       payloadHash: payloadHash(text),
       idempotencyKey: idempotencyKey ?? null,
+      repeatable: background && idempotencyKey === undefined ? true : this.#isIdempotent(name),
       timeoutMs,
-      result: null,
-      error: null,
-      logs: null,
-      durationMs: null,
-      createdAt: new Date(this.#clock.now()),
-      endedAt: null,
-      expiresAt: null,
+      failures: 0,
+      // A synchronous call is run by whoever stored it.
+      fence: background ? 0 : 1,
+      dueAt: new Date(background ? now : now + LEASE_MS),
+      ...NOT_ENDED,
+      createdAt: new Date(now),
     };
-    if (signal?.aborted) throw this.#named(cancelled(signal));
-    const stored = await this.#invocations.add(wanted);
-    if (stored.functionName !== name || stored.payloadHash !== wanted.payloadHash) {
+    if (!background && idempotencyKey === undefined) return this.#callOnce(wanted, signal);
+    const { record, isNew } = await this.#invocations.add(wanted);
+    if (record.payloadHash !== wanted.payloadHash) {
       throw this.#named(
-        new ConnectorError(
-          'conflict',
-          'the idempotency key belongs to a call with another payload or function',
-        ),
+        new ConnectorError('conflict', 'the idempotency key belongs to a call with another payload'),
       );
     }
-    const isNew = stored.requestId === requestId;
     if (background) {
-      this.#runs.enqueue(stored, isNew);
-      const again = stored.endedAt !== null && !hasRun(stored);
-      return invocationOf(again ? { ...wanted, requestId: stored.requestId } : stored);
+      if (isNew) this.#worker.offer(this);
+      return invocationOf(record);
     }
-    const ended = await this.#runs.share(stored, isNew, signal);
-    if ('thrown' in ended) throw this.#named(ended.thrown);
-    if (ended.record.status === 'timed_out') throw this.#named(timedOut(name, ended.record.timeoutMs));
-    return invocationOf(ended.record);
+    if (isNew) {
+      const running = this.#worker.run(this.#foreground, { ...record, interrupted: false });
+      const turn = await unlessAborted(running, signal);
+      if ('end' in turn && turn.thrown) throw turn.thrown;
+    }
+    return invocationOf(await this.#stored.answered(record.requestId, signal));
   }
 
   /**
@@ -155,13 +180,64 @@ export class ServerlessConnector extends DriverConnector<ServerlessClient> {
    * @throws ConnectorError `not_found`.
    */
   async getResult(requestId: string, { signal }: CallOptions = {}): Promise<Invocation> {
-    if (signal?.aborted) throw this.#named(cancelled(signal));
-    const record = await this.#invocations.get(requestId);
-    const expired = record?.expiresAt && record.expiresAt.getTime() <= this.#clock.now();
-    if (record === undefined || expired || record.connectorId !== this.connectorId) {
-      throw this.#named(new ConnectorError('not_found', 'no such invocation'));
+    return invocationOf(await this.#stored.get(requestId, signal));
+  }
+
+  /**
+   * The same once it has ended, or as it is when `timeoutSeconds` are over: 0 to 900, 30 by default.
+   *
+   * @throws ConnectorError `not_found`, `cancelled`.
+   */
+  async waitForResult(
+    requestId: string,
+    { timeoutSeconds = 30, signal }: CallOptions & { readonly timeoutSeconds?: number | undefined } = {},
+  ): Promise<Invocation> {
+    if (!(timeoutSeconds >= 0 && timeoutSeconds <= MAX_WAIT_SECONDS))
+      throw invalidField('timeoutSeconds', `is 0 to ${MAX_WAIT_SECONDS}`);
+    if (timeoutSeconds === 0) return this.getResult(requestId, { signal });
+    const over = new AbortController();
+    const stop = this.#clock.after(timeoutSeconds * 1_000, () => over.abort());
+    try {
+      return invocationOf(await this.#stored.ended(requestId, over.signal, signal));
+    } finally {
+      stop();
     }
+  }
+
+  /**
+   * Ends an invocation that has not ended: one that is queued is never run, one that runs is given up, and its platform
+   * is told where it takes that. One that has ended is answered as it ended.
+   *
+   * @throws ConnectorError `not_found`.
+   */
+  async cancel(requestId: string, { signal }: CallOptions = {}): Promise<Invocation> {
+    const known = await this.#stored.get(requestId, signal);
+    const end = endedNow('cancelled', {}, known, this.#turnHost);
+    const ended = await this.#invocations.cancel(requestId, end);
+    if (!ended) return this.getResult(requestId);
+    const { record, before } = ended;
+    this.#worker.stop(requestId);
+    // A best effort: it is cancelled, whatever the platform makes of it.
+    if (before.endedAt === null && before.native)
+      await this.#calls.stop(record, before.native).catch((error: unknown) => this.recordFailure(error));
     return invocationOf(record);
+  }
+
+  /** Invocations that are stored, newest first. @throws ConnectorError `invalid_argument`. */
+  async listInvocations({
+    function: functionName,
+    limit = 100,
+    cursor,
+    signal,
+    ...filter
+  }: ListInvocationsOptions = {}): Promise<InvocationPage> {
+    if (functionName !== undefined) checkName(functionName);
+    if (!Number.isInteger(limit) || limit < 1 || limit > 1_000) throw invalidField('limit', 'is 1 to 1000');
+    if (signal?.aborted) throw this.#named(cancelled(signal));
+    const after = cursor === undefined ? undefined : cursorPlace(cursor);
+    const found = await this.#invocations.list({ ...filter, functionName, limit, after });
+    const last = found.length === limit ? found.at(-1) : undefined;
+    return { invocations: found.map(invocationOf), ...(last && { nextCursor: cursorOf(last) }) };
   }
 
   /** The functions of the platform, by name. */
@@ -201,18 +277,53 @@ export class ServerlessConnector extends DriverConnector<ServerlessClient> {
     });
   }
 
-  /** For the registry alone: takes up invocations that an earlier process accepted and did not end. */
-  resume(records: readonly InvocationRecord[]): void {
-    for (const record of records) this.#runs.enqueue(record, false);
+  /** What a function wrote, newest last; 100 entries by default. @throws ConnectorError `unsupported` before any I/O. */
+  async functionLogs(
+    name: string,
+    { limit = 100, signal }: CallOptions & { readonly limit?: number | undefined } = {},
+  ): Promise<readonly FunctionLog[]> {
+    if (!this.#platform.logs) throw this.#named(lacks('logs', 'this platform keeps no logs of functions'));
+    checkName(name);
+    if (!Number.isInteger(limit) || limit < 1 || limit > 1_000) throw invalidField('limit', 'is 1 to 1000');
+    const call = { operation: 'serverless.logs', idempotent: true, signal };
+    return this.session.run(call, (client, { signal }) => {
+      if (!client.logs) throw lacks('logs', 'this platform keeps no logs of functions');
+      return client.logs(name, limit, signal);
+    });
   }
 
-  /** Resolves when all accepted work has ended. @throws ConnectorError `cancelled` as soon as the signal is aborted. */
-  drain(signal?: AbortSignal): Promise<void> {
-    return this.#runs.drain(signal);
+  /** For the worker alone. */
+  turn(invocation: ClaimedInvocation, signal: AbortSignal): Promise<Turn> {
+    return takeTurn(invocation, this.#turnHost, signal);
   }
 
-  get #settings() {
-    return parseWith(serverlessSettings, this.settings);
+  /** This connector for a call whose caller waits. */
+  get #foreground(): InvocationRunner {
+    const { tenantId, connectorId, maxConcurrency } = this;
+    const host = { ...this.#turnHost, foreground: true };
+    const turn = (invocation: ClaimedInvocation, signal: AbortSignal) => takeTurn(invocation, host, signal);
+    return { tenantId, connectorId, maxConcurrency, turn };
+  }
+
+  /**
+   * For the registry alone: what the platform says of an invocation that it carried on.
+   *
+   * @returns false where that has ended, or is not known.
+   */
+  async completed(requestId: string, callback: FunctionCallback): Promise<boolean> {
+    const record = await this.#invocations.get(requestId);
+    if (!record || record.endedAt !== null) return false;
+    const { status, ...outcome } = await this.#calls.outcomeOf(callback);
+    const end = endedNow(status, outcome, record, this.#turnHost);
+    return this.#worker.end(record, end);
+  }
+
+  /** Parsed once for each configuration: the worker asks at every turn. */
+  get #settings(): ServerlessSettings {
+    const { settings } = this;
+    if (this.#parsed?.of !== settings)
+      this.#parsed = { of: settings, settings: parseWith(serverlessSettings, settings) };
+    return this.#parsed.settings;
   }
 
   #timeoutMs(timeoutSeconds = this.config.timeoutSeconds): number {
@@ -223,33 +334,29 @@ export class ServerlessConnector extends DriverConnector<ServerlessClient> {
     return timeoutSeconds * 1000;
   }
 
-  /**
-   * The platform's `timeout` for a function that ran too long is taken out of the pipeline as an answer: it says
-   * nothing about the platform's health, so it must neither open the breaker for the other functions nor be retried.
-   */
-  async #run(
-    { requestId, functionName, payload, timeoutMs, signal }: RunnableInvocation,
-    { idempotent }: { readonly idempotent: boolean },
-  ): Promise<RunResult> {
-    const call = {
-      operation: 'serverless.invoke',
-      idempotent,
-      signal,
-      timeoutMs: timeoutMs + ATTEMPT_SLACK_MS,
+  get #turnHost() {
+    const { result_ttl_seconds: ttlSeconds } = this.#settings;
+    return {
+      foreground: false,
+      clock: this.#clock,
+      random: this.#random,
+      retryDelayMs: this.config.retryDelaySeconds * 1_000,
+      resultTtlMs: ttlSeconds * 1_000,
+      native: this.#platform.native,
+      calls: this.#calls,
     };
-    const startedMs = this.#clock.monotonicMs();
-    const outcome = await this.session.run(call, async (client, { signal }) => {
-      try {
-        return await client.invoke(functionName, payload, { requestId, timeoutMs }, signal);
-      } catch (error) {
-        if (isConnectorError(error) && error.code === 'timeout') return error;
-        throw error;
-      }
-    });
-    if (isConnectorError(outcome)) return { timedOut: this.#named(outcome) };
-    const durationMs = outcome.durationMs ?? this.#clock.monotonicMs() - startedMs;
-    const { payloadBytes, resultBytes = payloadBytes } = this.#platform.limits;
-    return { outcome: checkedOutcome({ ...outcome, durationMs }, resultBytes) };
+  }
+
+  /** A synchronous call that nobody can ask about later. */
+  async #callOnce(wanted: InvocationRecord, signal: AbortSignal | undefined): Promise<Invocation> {
+    const end = await this.#calls.call(wanted, { signal });
+    if ('timedOut' in end) throw end.timedOut;
+    if ('failure' in end) throw end.failure;
+    return { function: wanted.functionName, requestId: wanted.requestId, ...end.outcome };
+  }
+
+  #isIdempotent(name: string): boolean {
+    return this.#settings.idempotent_functions.some((one) => one === name || one === '*');
   }
 
   #checkDeploys(): void {
@@ -261,24 +368,33 @@ export class ServerlessConnector extends DriverConnector<ServerlessClient> {
   }
 }
 
-type RunnableInvocation = Pick<InvocationRecord, 'requestId' | 'functionName' | 'payload' | 'timeoutMs'> &
-  CallOptions;
+const NOT_ENDED = {
+  native: null,
+  result: null,
+  resultFile: null,
+  error: null,
+  logs: null,
+  durationMs: null,
+  endedAt: null,
+  expiresAt: null,
+} as const;
 
-function answer(name: string, requestId: string, run: RunResult): Invocation {
-  if ('timedOut' in run) throw run.timedOut;
-  return { function: name, requestId, ...run.outcome };
+/** The answer of work that goes on, or `cancelled` for a caller who gives up. */
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return work;
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(cancelled(signal));
+    signal.addEventListener('abort', onAbort, { once: true });
+    void work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+  });
 }
 
-function timedOut(name: string, timeoutMs: number): ConnectorError {
-  return new ConnectorError('timeout', `function ${name} ran longer than ${timeoutMs / 1000} s`, {
-    details: { timeoutMs },
-  });
+function lacks(capability: string, message: string): ConnectorError {
+  return new ConnectorError('unsupported', message, { details: { capability } });
 }
 
 function noDeploy(): ConnectorError {
-  return new ConnectorError('unsupported', 'this platform does not take functions', {
-    details: { capability: 'deploy' },
-  });
+  return lacks('deploy', 'this platform does not take functions');
 }
 
 function checkName(name: string): void {

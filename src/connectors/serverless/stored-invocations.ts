@@ -1,0 +1,83 @@
+import { cancelled, type Clock } from '../../contract/clock.ts';
+import { ERROR_CODES, type ErrorCode } from '../../errors/codes.ts';
+import { ConnectorError } from '../../errors/error.ts';
+import { neverRan, type InvocationLog, type InvocationRecord } from './invocations.ts';
+import { overTime } from './within-time.ts';
+import type { InvocationWorker } from './worker.ts';
+
+export type StoredParts = {
+  readonly connectorId: string;
+  readonly invocations: InvocationLog;
+  readonly worker: InvocationWorker;
+  readonly clock: Clock;
+  /** The error as it names its connector. */
+  readonly named: (error: ConnectorError) => ConnectorError;
+};
+
+/** Looks for one connector's stored invocations, and waits for their ends. */
+export class StoredInvocations {
+  readonly #parts: StoredParts;
+
+  constructor(parts: StoredParts) {
+    this.#parts = parts;
+  }
+
+  /** @throws ConnectorError `not_found`, also for one that is another's or whose time is over; `cancelled`. */
+  async get(requestId: string, signal: AbortSignal | undefined): Promise<InvocationRecord> {
+    const { invocations, clock, connectorId, named } = this.#parts;
+    if (signal?.aborted) throw named(cancelled(signal));
+    const record = await invocations.get(requestId);
+    const isExpired = record?.expiresAt && record.expiresAt.getTime() <= clock.now();
+    if (record !== undefined && !isExpired && record.connectorId === connectorId) return record;
+    throw named(new ConnectorError('not_found', 'no such invocation'));
+  }
+
+  /** The invocation once it has ended, or as it is when `enough` is aborted. @throws ConnectorError as `get`. */
+  async ended(
+    requestId: string,
+    enough: AbortSignal | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<InvocationRecord> {
+    const signals = [enough, signal].filter((one) => one !== undefined);
+    for (;;) {
+      const leaving = new AbortController();
+      // Listening before looking, so that no end falls between the two.
+      const changed = this.#parts.worker.change(requestId, AbortSignal.any([leaving.signal, ...signals]));
+      try {
+        const record = await this.get(requestId, signal);
+        if (record.endedAt !== null || enough?.aborted) return record;
+        await changed;
+      } finally {
+        leaving.abort();
+      }
+    }
+  }
+
+  /**
+   * The same for a caller who waits for an answer of the function.
+   *
+   * @throws ConnectorError whatever else it ended with: `timeout`, `cancelled`, `backend_error` for one that is lost, and
+   *   the platform's failure.
+   */
+  async answered(requestId: string, signal: AbortSignal | undefined): Promise<InvocationRecord> {
+    const record = await this.ended(requestId, undefined, signal);
+    const failure = failureOf(record);
+    if (failure) throw this.#parts.named(failure);
+    return record;
+  }
+}
+
+function failureOf(record: InvocationRecord): ConnectorError | undefined {
+  const { requestId, status, functionName, timeoutMs, error } = record;
+  if (status === 'timed_out') return overTime(functionName, timeoutMs);
+  if (status === 'cancelled') return new ConnectorError('cancelled', 'the invocation was cancelled');
+  if (status !== 'lost' && !neverRan(record)) return undefined;
+  const code = status === 'lost' ? 'backend_error' : codeOf(error?.name);
+  const message = error?.message ?? `function ${functionName} ended as ${status}`;
+  return new ConnectorError(code, message, { details: { requestId, status } });
+}
+
+/** The code that a stored failure of the platform has for its name. */
+function codeOf(name: string | undefined): ErrorCode {
+  return name !== undefined && Object.hasOwn(ERROR_CODES, name) ? (name as ErrorCode) : 'backend_error';
+}

@@ -1,0 +1,287 @@
+import { sleep, type Clock } from '../../contract/clock.ts';
+import type { Log } from '../../contract/driver.ts';
+import { ConnectorError } from '../../errors/error.ts';
+import { FairTurns, type Ceilings, type Taken, type Worked } from './fair-turns.ts';
+import type {
+  ClaimedInvocation,
+  InvocationDeferral,
+  InvocationEnd,
+  InvocationLease,
+  InvocationQueue,
+} from './invocations.ts';
+
+/** How long a worker holds an invocation without saying that it still does, in milliseconds. */
+export const LEASE_MS = 30_000;
+/** How often it says so. */
+const RENEW_MS = LEASE_MS / 3;
+/** How often it looks for what other workers left; what they held is taken up within a lease and this. */
+export const SCAN_MS = 5_000;
+/** Between two attempts to store an end, when the store fails. */
+const STORE_AGAIN_MS = 1_000;
+
+/** What came of one turn of an invocation: its end, or that it is let go of until later. */
+export type Turn =
+  | {
+      readonly end: InvocationEnd;
+      /** The failure itself, for the caller who waits. */
+      readonly thrown?: ConnectorError;
+    }
+  | { readonly defer: Omit<InvocationDeferral, 'dueAt'>; readonly dueInMs: number };
+
+/** Whose invocations are run. */
+export interface InvocationRunner extends Worked {
+  /** One turn. Never rejects. The signal ends it when the invocation is cancelled, its lease was lost, or the process closes. */
+  turn(invocation: ClaimedInvocation, signal: AbortSignal): Promise<Turn>;
+}
+
+export type WorkerOptions = {
+  readonly queue: InvocationQueue;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly ceilings: Ceilings;
+};
+
+type Held = { readonly lease: InvocationLease; readonly ending: AbortController };
+
+/**
+ * Runs the stored invocations of all connectors of one process: in turns that are shared fairly, each under a lease that
+ * is renewed while it runs.
+ *
+ * A worker that is stopped or killed loses its leases, and another takes over; what the first one has to say afterwards
+ * is refused by the store, because the fence of the invocation has moved on.
+ */
+export class InvocationWorker {
+  readonly #queue: InvocationQueue;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #turns: FairTurns<InvocationRunner>;
+  readonly #held = new Map<string, Held>();
+  readonly #waiting = new Map<string, Set<() => void>>();
+  readonly #timers = new Set<() => void>();
+  readonly #closing = new AbortController();
+  readonly #idle = new Set<() => void>();
+  #filling = false;
+  #isRenewing = false;
+
+  constructor({ queue, clock, log, ceilings }: WorkerOptions) {
+    this.#queue = queue;
+    this.#clock = clock;
+    this.#log = log;
+    this.#turns = new FairTurns(ceilings);
+  }
+
+  /** Something of this connector's was stored and is due. */
+  offer(runner: InvocationRunner): void {
+    if (this.#closing.signal.aborted) return;
+    this.#turns.offer(runner);
+    void this.#fill();
+  }
+
+  /** Looks for what is due now and every few seconds: what other workers left, and what waited for its time. */
+  watch(find: (tenantId: string, connectorId: string) => Promise<InvocationRunner | undefined>): void {
+    const look = async () => {
+      try {
+        for (const { tenantId, connectorId } of await this.#queue.due(new Date(this.#clock.now()))) {
+          const runner = await find(tenantId, connectorId);
+          if (runner) this.offer(runner);
+        }
+      } catch (error) {
+        this.#log.error('could not look for invocations that are due', { error: String(error) });
+      }
+      this.#later(SCAN_MS, () => void look());
+    };
+    void look();
+  }
+
+  /** Runs an invocation that the caller holds already, outside the turns, and stores what comes of it. */
+  async run(runner: InvocationRunner, invocation: ClaimedInvocation): Promise<Turn> {
+    const { tenantId, connectorId, requestId, fence } = invocation;
+    const lease = { tenantId, connectorId, requestId, fence };
+    const ending = new AbortController();
+    this.#held.set(requestId, { lease, ending });
+    this.#renewLater();
+    try {
+      const turn = await runner.turn(invocation, AbortSignal.any([ending.signal, this.#closing.signal]));
+      const isOurs = await this.#store(lease, turn);
+      if (isOurs && 'defer' in turn) this.#later(turn.dueInMs, () => this.offer(runner));
+      return turn;
+    } finally {
+      this.#held.delete(requestId);
+      this.wake(requestId);
+      this.#tellIdle();
+    }
+  }
+
+  /** Stores an end that somebody else found out. False where it has ended, or another worker has taken it up since. */
+  async end(lease: InvocationLease, end: InvocationEnd): Promise<boolean> {
+    const isOurs = await this.#queue.end(lease, end);
+    this.stop(lease.requestId);
+    return isOurs;
+  }
+
+  /** Ends the run of an invocation that was ended otherwise. */
+  stop(requestId: string): void {
+    this.#held.get(requestId)?.ending.abort();
+    this.wake(requestId);
+  }
+
+  /** Whoever waits for an invocation looks again. */
+  wake(requestId: string): void {
+    const waiting = this.#waiting.get(requestId);
+    this.#waiting.delete(requestId);
+    for (const look of waiting ?? []) look();
+  }
+
+  /** Resolves when something became of the invocation in this process, or with the signal. */
+  change(requestId: string, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const waiting = this.#waiting.get(requestId) ?? new Set();
+      this.#waiting.set(requestId, waiting);
+      const look = () => {
+        signal.removeEventListener('abort', look);
+        waiting.delete(look);
+        if (waiting.size === 0 && this.#waiting.get(requestId) === waiting) this.#waiting.delete(requestId);
+        resolve();
+      };
+      waiting.add(look);
+      if (signal.aborted) look();
+      else signal.addEventListener('abort', look, { once: true });
+    });
+  }
+
+  /** Resolves when nothing runs and nothing that is known of is due, or with the signal. */
+  async drain(signal: AbortSignal): Promise<void> {
+    while (this.#isBusy && !signal.aborted) {
+      await new Promise<void>((resolve) => {
+        this.#idle.add(resolve);
+        signal.addEventListener('abort', () => resolve(), { once: true });
+      });
+    }
+  }
+
+  /** Takes up nothing more, ends what runs, and resolves when that is stored. */
+  async close(): Promise<void> {
+    this.#closing.abort(new ConnectorError('cancelled', 'the registry is being closed'));
+    for (const cancel of this.#timers) cancel();
+    this.#timers.clear();
+    while (this.#held.size > 0) await new Promise<void>((resolve) => this.#idle.add(resolve));
+  }
+
+  get #isBusy(): boolean {
+    return this.#held.size > 0 || this.#turns.busy;
+  }
+
+  /** Takes up as much as there are turns, and again until nothing is left to take. */
+  async #fill(): Promise<void> {
+    if (this.#filling) return;
+    this.#filling = true;
+    try {
+      for (;;) {
+        // What is offered or freed in this turn of the event loop goes into one transaction.
+        await new Promise(setImmediate);
+        const taken = this.#closing.signal.aborted ? [] : this.#turns.take();
+        if (taken.length === 0) return;
+        await this.#takeUp(taken);
+      }
+    } finally {
+      this.#filling = false;
+      this.#tellIdle();
+    }
+  }
+
+  async #takeUp(taken: readonly Taken<InvocationRunner>[]): Promise<void> {
+    const now = this.#clock.now();
+    let claimed: readonly ClaimedInvocation[] = [];
+    try {
+      claimed = await this.#queue.claim(taken, new Date(now), new Date(now + LEASE_MS));
+    } catch (error) {
+      // The next look finds them again.
+      this.#log.error('invocations could not be taken up', { error: String(error) });
+    }
+    const byConnector = Map.groupBy(claimed, ({ connectorId }) => connectorId);
+    for (const want of taken) {
+      const own = byConnector.get(want.connectorId) ?? [];
+      this.#turns.settle(want, own.length);
+      for (const invocation of own) void this.#inTurn(want.worked, invocation);
+    }
+  }
+
+  async #inTurn(runner: InvocationRunner, invocation: ClaimedInvocation): Promise<void> {
+    const { tenantId, connectorId, requestId } = invocation;
+    try {
+      await this.run(runner, invocation);
+    } catch (error) {
+      this.#log.error('an invocation could not be run', { requestId, error: String(error) });
+    } finally {
+      this.#turns.done(tenantId, connectorId);
+      void this.#fill();
+    }
+  }
+
+  /** Goes on until it is stored, since nobody else knows: the lease is held meanwhile. False when it is another's by now. */
+  async #store(lease: InvocationLease, turn: Turn): Promise<boolean> {
+    const { requestId } = lease;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const isOurs =
+          'end' in turn
+            ? await this.#queue.end(lease, turn.end)
+            : await this.#queue.defer(lease, {
+                ...turn.defer,
+                dueAt: new Date(this.#clock.now() + turn.dueInMs),
+              });
+        if (!isOurs)
+          this.#log.warn('another worker has the invocation by now; what came of it here is refused', {
+            requestId,
+          });
+        return isOurs;
+      } catch (error) {
+        if (attempt === 1)
+          this.#log.error('what came of an invocation could not be stored; trying again', {
+            requestId,
+            error: error instanceof Error ? error.message : String(error),
+          });
+        if (this.#closing.signal.aborted) return false;
+        await sleep(this.#clock, STORE_AGAIN_MS, this.#closing.signal).catch(() => {});
+      }
+    }
+  }
+
+  #renewLater(): void {
+    if (this.#isRenewing) return;
+    this.#isRenewing = true;
+    this.#later(RENEW_MS, () => void this.#renew());
+  }
+
+  async #renew(): Promise<void> {
+    const held = [...this.#held.values()];
+    try {
+      const leaseEnd = new Date(this.#clock.now() + LEASE_MS);
+      const ours = await this.#queue.renew(
+        held.map(({ lease }) => lease),
+        leaseEnd,
+      );
+      const kept = new Set(ours.map(({ requestId }) => requestId));
+      for (const { lease, ending } of held) if (!kept.has(lease.requestId)) ending.abort();
+    } catch (error) {
+      this.#log.error('leases of invocations could not be renewed', { error: String(error) });
+    }
+    this.#isRenewing = false;
+    if (this.#held.size > 0) this.#renewLater();
+  }
+
+  #later(ms: number, task: () => void): void {
+    if (this.#closing.signal.aborted) return;
+    const cancel = this.#clock.inBackground(ms, () => {
+      this.#timers.delete(cancel);
+      task();
+    });
+    this.#timers.add(cancel);
+  }
+
+  #tellIdle(): void {
+    const told = [...this.#idle];
+    this.#idle.clear();
+    for (const tell of told) tell();
+  }
+}
