@@ -1,4 +1,5 @@
 import {
+  connectionFailure,
   ConnectorError,
   httpFailure,
   isConnectorError,
@@ -87,12 +88,16 @@ export function answerIn(
   { secrets, now }: AwsFailureContext,
   signal?: AbortSignal,
 ): AwsAnswer | ConnectorError {
-  if (isConnectorError(error)) return error;
   if (signal?.aborted || typeof error !== 'object' || error === null) return networkFailure(error, signal);
   const said = error as Said; // each field is looked at below before it is used
+  const bare = bareOf(error);
+  if (isConnectorError(bare)) return bare;
   const status = said.$metadata?.httpStatusCode;
-  if (typeof status !== 'number') return withoutAnswer(error);
+  if (typeof status !== 'number') return withoutAnswer(bare);
   const isTold = said.$fault !== undefined;
+  // The connection broke within an answer that had begun.
+  const broken = isTold ? undefined : connectionFailure(bare);
+  if (broken !== undefined) return broken;
   const named = isTold ? text(said.Code) || text(said.name) : '';
   // The SDK's own word for none.
   const code = named === 'Unknown' ? '' : named;
@@ -132,6 +137,18 @@ export function codeOf(answer: AwsAnswer, own: Readonly<Record<string, ErrorCode
 export function awsFailure(error: unknown, context: AwsFailureContext, signal?: AbortSignal): ConnectorError {
   const answer = answerIn(error, context, signal);
   return isConnectorError(answer) ? answer : answer.as(codeOf(answer));
+}
+
+/** The error without the answer that the SDK hangs onto it, by which the request and its signature can be reached. */
+function bareOf(error: object): object {
+  if (!('$response' in error)) return error;
+  const { name, code, cause, message } = error as Readonly<Record<string, unknown>>;
+  // The SDK adds a line about itself.
+  const words = text(message).replace(/\n {2}Deserialization error: [^\n]*$/, '');
+  if (!isConnectorError(error)) return Object.assign(new Error(words, { cause }), { name, code });
+  const { details, issues, retryAfterMs } = error;
+  const kept = { details, issues, ...(retryAfterMs !== undefined && { retryAfterMs }) };
+  return new ConnectorError(error.code, words, { cause, ...kept });
 }
 
 function withoutAnswer(error: object): ConnectorError {
