@@ -24,9 +24,6 @@ async function otherIsUnharmed(): Promise<void> {
 describe('is killed at its time limit: a function that', () => {
   const endless: Readonly<Record<string, string>> = {
     'loops for ever': 'export const handler = () => { for (;;); };',
-    'loops while it is loaded': 'for (;;); export const handler = () => 1;',
-    'waits for ever while it is loaded':
-      'await new Promise(() => setInterval(() => {}, 1000)); export const handler = () => 1;',
     'loops in microtasks': 'export const handler = async () => { for (;;) await null; };',
     'loops in timers': 'export const handler = () => new Promise(() => setInterval(() => {}, 0));',
     'backtracks in a regular expression':
@@ -88,7 +85,6 @@ describe('fails alone: a function that', () => {
         'export const handler = () => Deno.exit(3);',
         { name: 'ExitError', message: 'ended its process with code 3' },
       ],
-      'exits while it is loaded': ['Deno.exit(4); export const handler = () => 1;', { name: 'ExitError' }],
       'exits through node': [
         "import process from 'node:process'; export const handler = () => process.exit(5);",
         { name: 'ExitError' },
@@ -101,11 +97,6 @@ describe('fails alone: a function that', () => {
         'export const handler = () => Deno.exit(0);',
         { name: 'ExitError', message: 'ended its process with code 0' },
       ],
-      'throws while it is loaded': [
-        "throw new RangeError('early'); export const handler = () => 1;",
-        { name: 'RangeError', message: 'early' },
-      ],
-      'exports nothing': ['export const other = 1;', { name: 'TypeError' }],
       'rejects where nobody looks': [
         "export const handler = async () => { Promise.reject(new Error('stray')); return 1; };",
         { message: 'stray' },

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { constants } from 'node:fs';
+import { constants, statSync } from 'node:fs';
 import { open, realpath } from 'node:fs/promises';
 import { isBuiltin } from 'node:module';
 import { dirname, extname, isAbsolute, relative, resolve, sep } from 'node:path';
@@ -9,7 +9,7 @@ import { ConnectorError, loadPeer } from '../../../driver.ts';
 export const ESBUILD_RANGE = '^0.28.0';
 const MAX_SOURCE_BYTES = 32 * 2 ** 20;
 
-/** A file that a bundle was made of, as it was then. */
+/** A file that a bundle was made of, as it was then; without a size, that it was not there. */
 export type Input = { readonly path: string; readonly size: string; readonly mtimeNs: string };
 export type Bundle = { readonly code: string; readonly hash: string; readonly inputs: readonly Input[] };
 
@@ -131,6 +131,12 @@ async function readSource(path: string): Promise<{ readonly contents: Buffer; re
 export function isWithin(within: string, path: string): boolean {
   const way = relative(within, path);
   return way === '' || (way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way));
+}
+
+/** A file as it is now. Synchronous, because it is on the path of every call: 3 µs a file instead of 50. */
+export function inputOf(path: string): Input {
+  const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return { path, size: stat ? String(stat.size) : '', mtimeNs: stat ? String(stat.mtimeNs) : '' };
 }
 
 function compilerMessage(error: unknown): string {

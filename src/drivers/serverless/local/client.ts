@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import {
+  cancelled,
   ConnectorError,
   type ClientInvocation,
   type FunctionInfo,
+  type FunctionLog,
   type FunctionSource,
   type InvocationOutcome,
   type JsonValue,
@@ -10,16 +12,25 @@ import {
   type OpenContext,
   type ServerlessClient,
 } from '../../../driver.ts';
-import { bundle } from './bundle.ts';
+import { bundle, type Bundle } from './bundle.ts';
 import type { Bundles } from './bundles.ts';
 import type { Launch, Runtime } from './deno.ts';
-import { checkName, type FunctionFolder } from './folder.ts';
+import { checkName, type FunctionFolder, type Listed, type Staged } from './folder.ts';
+import type { FunctionLogs } from './logs.ts';
+import { checkLoaded, outcomeOf } from './outcome.ts';
 import type { Member, SandboxPool } from './pool.ts';
 import type { Answer } from './sandbox.ts';
+
+/**
+ * Time within which a function that is deployed must load, in milliseconds; AWS Lambda gives its init phase as much:
+ * https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html (read 2026-11-28)
+ */
+const LOAD_MS = 10_000;
 
 export type LocalParts = {
   readonly folder: FunctionFolder;
   readonly bundles: Bundles;
+  readonly logs: FunctionLogs;
   readonly pool: SandboxPool;
   readonly runtime: Runtime;
   readonly launch: Launch;
@@ -47,59 +58,66 @@ export class LocalFunctions implements ServerlessClient {
   async invoke(
     name: string,
     payload: JsonValue,
-    invocation: ClientInvocation,
+    { requestId, timeoutMs }: ClientInvocation,
     signal: AbortSignal,
   ): Promise<InvocationOutcome> {
-    const { bundles, pool, launch, context } = this.#parts;
-    const { code, hash } = await bundles.get(name);
-    const key = `${this.#owner}\n${name}\n${hash}`;
-    const want = { tenant: context.tenantFolder, owner: this.#owner, key, launch };
-    const member = await pool.acquire(want, signal);
-    const kill = () => member.sandbox.kill('cancelled');
-    signal.addEventListener('abort', kill, { once: true });
-    try {
-      await member.ready;
-      const answer = await this.#run(member, name, code, payload, invocation);
-      return this.#outcome(answer, member, name, invocation);
-    } finally {
-      signal.removeEventListener('abort', kill);
-      if (this.#isClosed) member.sandbox.kill('closed');
-      else pool.release(member, launch);
-    }
+    const { bundles, context } = this.#parts;
+    const made = await bundles.get(name);
+    const log = this.#parts.logs.of(name);
+    return this.#inProcess(name, made, signal, async (member) => {
+      // The function's time runs from when its own code is loaded; starting the runtime is ours.
+      const deadlineMs = context.clock.now() + timeoutMs;
+      const answer = await this.#within(member, timeoutMs, async () => {
+        const loaded = await this.#load(member, name, made);
+        if (loaded.kind !== 'loaded') return loaded;
+        return member.sandbox.ask({ event: payload, requestId, deadlineMs });
+      });
+      const text = member.sandbox.takeLogs();
+      if (text !== undefined) log.add({ at: new Date(context.clock.now()), requestId, text });
+      return outcomeOf(answer, this.#called(name, timeoutMs), text);
+    });
   }
 
   async listFunctions(): Promise<readonly FunctionInfo[]> {
     const listed = await this.#parts.folder.list();
-    return listed.map((entry) => this.#info(entry.name, entry.lastModified));
+    return listed.map((entry) => this.#info(entry));
   }
 
-  async deploy(name: string, source: FunctionSource): Promise<FunctionInfo> {
+  async deploy(name: string, source: FunctionSource, signal: AbortSignal): Promise<FunctionInfo> {
     checkName(name);
-    const { folder, bundles } = this.#parts;
     return this.#change(name, async () => {
-      const { version, files } = await folder.stage(name, source);
-      try {
-        const made = await bundle(files);
-        await folder.activate(name, version);
-        await bundles.put(name, made);
-      } catch (error) {
-        await folder.discard(name, version);
-        throw error;
+      const { folder } = this.#parts;
+      if ('version' in source) {
+        const files = await folder.kept(name, source.version);
+        await this.#put(name, { version: source.version, files }, signal);
+      } else {
+        const staged = await folder.stage(name, source);
+        await this.#put(name, staged, signal, () => folder.discard(name, staged.version));
       }
-      this.#retire(name);
-      return this.#info(name, new Date(this.#parts.context.clock.now()));
+      const deployed = await folder.describe(name);
+      if (!deployed)
+        throw new ConnectorError('internal', `function ${name} is gone as soon as it was deployed`);
+      return this.#info(deployed);
     });
   }
 
   async remove(name: string): Promise<boolean> {
     checkName(name);
-    const { folder, bundles } = this.#parts;
+    const { folder, bundles, logs } = this.#parts;
     return this.#change(name, async () => {
       const existed = await folder.remove(name);
       await bundles.forget(name);
+      await logs.forget(name);
       this.#retire(name);
       return existed;
     });
+  }
+
+  async logs(name: string, limit: number): Promise<readonly FunctionLog[]> {
+    if (!(await this.#parts.folder.find(name))) {
+      throw new ConnectorError('not_found', `no function is named ${name}`);
+    }
+    return this.#parts.logs.of(name).read(limit);
   }
 
   async check(): Promise<readonly Note[]> {
@@ -120,103 +138,108 @@ export class LocalFunctions implements ServerlessClient {
   }
 
   async close(): Promise<void> {
-    const { pool, closed } = this.#parts;
+    const { pool, logs, closed } = this.#parts;
     this.#isClosed = true;
     pool.retire(({ owner }) => owner === this.#owner);
     closed();
+    await logs.flush();
   }
 
-  /** The function's time runs from when its own code is loaded; starting the runtime is ours. */
-  async #run(
-    member: Member,
-    functionName: string,
-    code: string,
-    event: JsonValue,
-    { requestId, timeoutMs }: ClientInvocation,
-  ): Promise<Answer> {
-    const { env, maxResultBytes, context } = this.#parts;
-    const { sandbox } = member;
-    const deadlineMs = context.clock.now() + timeoutMs;
-    const stop = context.clock.after(timeoutMs, () => sandbox.kill('timeout'));
+  /** Makes a version the one that runs once it has been built and loaded; before that, nothing has changed. */
+  async #put(
+    name: string,
+    { version, files }: Staged,
+    signal: AbortSignal,
+    discard = async () => {},
+  ): Promise<void> {
+    const { folder, bundles, context } = this.#parts;
+    let made: Bundle;
     try {
-      if (!member.isLoaded) {
-        const loaded = await sandbox.ask({ code, functionName, env, maxResultBytes });
-        if (loaded.kind !== 'loaded') {
-          sandbox.kill('closed');
-          return loaded;
-        }
-        member.isLoaded = true;
-      }
-      return await sandbox.ask({ event, requestId, deadlineMs });
+      made = await bundle(files);
+      await this.#checkLoads(name, made, signal);
+      if (signal.aborted) throw cancelled(signal);
+    } catch (error) {
+      await discard();
+      throw error;
+    }
+    await folder.activate(name, version);
+    const active = await folder.find(name);
+    if (active) await bundles.put(name, active, made);
+    this.#retire(name, made.hash);
+    await folder.prune(name).catch((error: unknown) => {
+      context.log.warn(`old versions of function ${name} could not be removed`, { error: String(error) });
+    });
+  }
+
+  /** Loads a bundle as a call would, in a process that its first call then finds. */
+  async #checkLoads(name: string, made: Bundle, signal: AbortSignal): Promise<void> {
+    await this.#inProcess(name, made, signal, async (member) => {
+      const loaded = await this.#within(member, LOAD_MS, () => this.#load(member, name, made));
+      const text = member.sandbox.takeLogs();
+      checkLoaded(loaded, this.#called(name, LOAD_MS));
+      if (text !== undefined)
+        this.#parts.logs.of(name).add({ at: new Date(this.#parts.context.clock.now()), text });
+    });
+  }
+
+  /** One piece of work on a process of the function's own, which ends with the signal. */
+  async #inProcess<T>(
+    name: string,
+    { hash }: Bundle,
+    signal: AbortSignal,
+    work: (member: Member) => Promise<T>,
+  ): Promise<T> {
+    const { pool, launch, context } = this.#parts;
+    const key = `${this.#owner}\n${name}\n${hash}`;
+    const want = { tenant: context.tenantFolder, owner: this.#owner, key, launch };
+    const member = await pool.acquire(want, signal);
+    const kill = () => member.sandbox.kill('cancelled');
+    signal.addEventListener('abort', kill, { once: true });
+    try {
+      await member.ready;
+      return await work(member);
+    } catch (error) {
+      // A process that is killed while it starts reads like one that cannot be started.
+      throw signal.aborted ? cancelled(signal) : error;
+    } finally {
+      signal.removeEventListener('abort', kill);
+      if (this.#isClosed) member.sandbox.kill('closed');
+      else pool.release(member, launch);
+    }
+  }
+
+  async #within(member: Member, timeoutMs: number, work: () => Promise<Answer>): Promise<Answer> {
+    const stop = this.#parts.context.clock.after(timeoutMs, () => member.sandbox.kill('timeout'));
+    try {
+      return await work();
     } finally {
       stop();
     }
   }
 
-  #outcome(
-    answer: Answer,
-    { sandbox }: Member,
-    name: string,
-    { timeoutMs }: ClientInvocation,
-  ): InvocationOutcome {
-    const text = sandbox.takeLogs();
-    const logs = text === undefined ? {} : { logs: text };
-    switch (answer.kind) {
-      case 'completed':
-        // It came out of JSON.parse.
-        return {
-          status: 'completed',
-          result: answer.result as JsonValue,
-          durationMs: answer.durationMs,
-          ...logs,
-        };
-      case 'failed':
-        return { status: 'failed', error: answer.error, durationMs: answer.durationMs, ...logs };
-      case 'too_large': {
-        const { maxResultBytes } = this.#parts;
-        throw new ConnectorError(
-          'payload_too_large',
-          `the result of ${name} is over ${maxResultBytes} bytes of JSON`,
-          {
-            details: { limitBytes: maxResultBytes },
-          },
-        );
-      }
-      case 'ended':
-        return { status: 'failed', error: this.#death(answer, name, timeoutMs), ...logs };
-      default:
-        throw new ConnectorError('internal', `the function runtime answered ${answer.kind}`);
-    }
+  async #load(member: Member, functionName: string, { code }: Bundle): Promise<Answer> {
+    if (member.isLoaded) return { kind: 'loaded' };
+    const { env, maxResultBytes } = this.#parts;
+    const loaded = await member.sandbox.ask({ code, functionName, env, maxResultBytes });
+    if (loaded.kind === 'loaded') member.isLoaded = true;
+    else member.sandbox.kill('closed');
+    return loaded;
   }
 
-  #death({ reason, detail }: Extract<Answer, { kind: 'ended' }>, name: string, timeoutMs: number) {
-    switch (reason) {
-      case 'timeout':
-        throw new ConnectorError('timeout', `function ${name} ran longer than ${timeoutMs / 1000} s`, {
-          details: { timeoutMs },
-        });
-      case 'cancelled':
-      case 'closed':
-        throw new ConnectorError('cancelled', 'the call was ended');
-      case 'memory':
-        return { name: 'MemoryError', message: `used more than ${this.#parts.launch.memoryMb} MB` };
-      case 'output':
-        return { name: 'OutputError', message: 'wrote more than 16 MB of output' };
-      case 'protocol':
-        return { name: 'RuntimeError', message: 'disturbed its own runtime' };
-      case 'exit':
-        return { name: 'ExitError', message: `ended its process with ${detail}` };
-    }
+  #called(name: string, timeoutMs: number) {
+    const { launch, maxResultBytes } = this.#parts;
+    return { name, timeoutMs, memoryMb: launch.memoryMb, maxResultBytes };
   }
 
-  #info(name: string, lastModified: Date): FunctionInfo {
+  #info(listed: Listed): FunctionInfo {
     const { runtime, launch } = this.#parts;
-    return { name, runtime: `deno ${runtime.version}`, memoryMb: launch.memoryMb, lastModified };
+    return { ...listed, runtime: `deno ${runtime.version}`, memoryMb: launch.memoryMb };
   }
 
-  #retire(name: string): void {
+  /** Ends the idle processes of a function, except those of the bundle that runs. */
+  #retire(name: string, running?: string): void {
     const mine = `${this.#owner}\n${name}\n`;
-    this.#parts.pool.retire(({ key }) => key?.startsWith(mine) ?? false);
+    this.#parts.pool.retire(({ key }) => key?.startsWith(mine) === true && key !== `${mine}${running}`);
   }
 
   #change<T>(name: string, change: () => Promise<T>): Promise<T> {

@@ -251,16 +251,6 @@ describe('a deployed function', () => {
     expect(await call('f', await reopen())).toBe(6);
   });
 
-  it('leaves no file of the versions before', async () => {
-    for (const n of [1, 2, 3]) await deploy('f', { code: `export const handler = () => ${n}` });
-    await deploy('f', { code: 'export const handler = (' }).catch(() => {});
-    const root = join(scratch(), 'acme', connectorId, 'functions');
-    expect(readdirSync(join(root, '.versions', 'f'))).toHaveLength(1);
-    expect(readdirSync(root).sort()).toEqual(['.versions', 'f.json']);
-    expect(readdirSync(join(root, '..', 'bundles'))).toHaveLength(2);
-    expect(await call('f')).toBe(3);
-  });
-
   it('is one of two when both are deployed at once', async () => {
     const all = [1, 2, 3, 4].map((n) => deploy('f', { code: `export const handler = () => ${n}` }));
     await Promise.all(all);

@@ -1,22 +1,38 @@
 import { randomUUID } from 'node:crypto';
-import { cp, lstat, mkdir, open, readdir, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
+import { lstat, mkdir, open, readdir, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
-import { ConnectorError, invalidField, type FunctionSource } from '../../../driver.ts';
-import { isWithin, type FunctionFiles } from './bundle.ts';
+import { z } from 'zod';
+import { ConnectorError, invalidField } from '../../../driver.ts';
+import { inputOf, isWithin, type FunctionFiles, type Input } from './bundle.ts';
+import { absent, EXTENSIONS, writeDurably, writeSource, type NewSource } from './source.ts';
 
-const EXTENSIONS = ['.ts', '.mts', '.js', '.mjs'] as const;
 const NAME = /^[A-Za-z0-9_-]{1,64}$/;
-const MAX_CODE_BYTES = 5 * 2 ** 20;
-const MAX_FILES = 20_000;
+/** Versions of a function that can run again. */
+const MAX_VERSIONS = 10;
 
-export type Listed = { readonly name: string; readonly lastModified: Date };
+// A UUID is what versions were named before they were counted.
+const version = z.string().regex(/^(?:[1-9]\d{0,8}|[0-9a-f-]{36})$/);
+const pointerFile = z.object({ version, versions: z.array(version).optional() });
+
+/** Which version of a deployed function runs, and which can, newest first. */
+type Deployed = { readonly version: string; readonly versions: readonly string[] };
+/** Absent versions: put in by hand. */
+export type Listed = { readonly name: string; readonly lastModified: Date } & Partial<Deployed>;
+/** A function as it is now. */
+export type Found = FunctionFiles & {
+  /** The file that says which version runs, or that there is none: the function is another one once it changes. */
+  readonly pointer: Input;
+  readonly deployed?: Deployed;
+};
+export type Staged = { readonly version: string; readonly files: FunctionFiles };
 
 /**
  * The folder that holds a connector's functions.
  *
- * A deployed function is a folder of its own below `.versions/<name>/`, and `<name>.json` says which one runs: replacing
- * that one file is atomic, so that a crash leaves the old function or the new one. A function may also be put in by hand
- * as `<name>.ts`, `.mts`, `.js`, `.mjs`, or as a folder `<name>` with an `index` file; a deployed one goes before it.
+ * A deployed function has a folder for each version below `.versions/<name>/`, and `<name>.json` says which one runs and
+ * which are kept: replacing that one file is atomic, so that a crash leaves the old function or the new one. A function
+ * may also be put in by hand as `<name>.ts`, `.mts`, `.js`, `.mjs`, or as a folder `<name>` with an `index` file; a
+ * deployed one goes before it.
  */
 export class FunctionFolder {
   readonly root: string;
@@ -36,57 +52,76 @@ export class FunctionFolder {
     const names = new Set(
       entries.map((entry) => basename(entry, extname(entry))).filter((name) => NAME.test(name)),
     );
-    const found = await Promise.all(
-      [...names].map(async (name) => {
-        const files = await this.find(name);
-        return files && { name, lastModified: (await stat(files.entry)).mtime };
-      }),
-    );
+    const found = await Promise.all([...names].map((name) => this.describe(name)));
     return found.filter((listed) => listed !== undefined);
   }
 
-  /** The files of the function as they are now; undefined where there is none. */
-  async find(name: string): Promise<FunctionFiles | undefined> {
-    if (!NAME.test(name)) return undefined;
-    const version = await this.#deployed(name);
-    if (version !== undefined) return inFolder(join(this.#versions(name), version));
-    return (await inFolder(join(this.root, name))) ?? asFile(join(this.root, name));
+  async describe(name: string): Promise<Listed | undefined> {
+    const found = await this.find(name);
+    if (!found) return undefined;
+    return { name, lastModified: (await stat(found.entry)).mtime, ...found.deployed };
   }
 
-  /** Puts a source beside the one that runs; nothing is replaced until {@link activate}. */
-  async stage(
-    name: string,
-    source: FunctionSource,
-  ): Promise<{ readonly version: string; readonly files: FunctionFiles }> {
-    const version = randomUUID();
+  /** The files of the function as they are now; undefined where there is none. */
+  async find(name: string): Promise<Found | undefined> {
+    if (!NAME.test(name)) return undefined;
+    const pointer = inputOf(this.#pointer(name));
+    const deployed = await this.#deployed(name);
+    const files = deployed
+      ? await inFolder(join(this.#versions(name), deployed.version))
+      : ((await inFolder(join(this.root, name))) ?? (await asFile(join(this.root, name))));
+    return files && { ...files, pointer, ...(deployed && { deployed }) };
+  }
+
+  /** The files of a version that is kept. @throws ConnectorError `not_found` naming those that are. */
+  async kept(name: string, wanted: string): Promise<FunctionFiles> {
+    const { deployed } = (await this.find(name)) ?? { deployed: undefined };
+    const versions = deployed?.versions ?? [];
+    const files = versions.includes(wanted) ? await inFolder(join(this.#versions(name), wanted)) : undefined;
+    if (files) return files;
+    const kept = versions.length > 0 ? `it keeps ${versions.join(', ')}` : 'it keeps none';
+    throw new ConnectorError('not_found', `function ${name} has no version ${wanted.slice(0, 64)}; ${kept}`, {
+      details: { versions },
+    });
+  }
+
+  /** Puts a source beside the version that runs; nothing is replaced until {@link activate}. */
+  async stage(name: string, source: NewSource): Promise<Staged> {
+    const version = await this.#allot(name);
     const folder = join(this.#versions(name), version);
-    await mkdir(folder, { recursive: true, mode: 0o700 });
     try {
-      if ('files' in source || 'version' in source) throw invalidField('source', 'is code or a path');
-      await ('code' in source
-        ? writeCode(folder, source.code, source.filename)
-        : copySource(source.path, folder));
+      await writeSource(folder, source);
       const files = await inFolder(folder);
       if (!files) throw invalidField('source', `has a file index with one of ${EXTENSIONS.join(' ')}`);
       await syncTree(folder);
+      await syncFolder(this.#versions(name));
       return { version, files };
     } catch (error) {
-      await rm(folder, { recursive: true, force: true });
+      await this.discard(name, version);
       throw error;
     }
   }
 
-  /** Makes a staged version the one that runs, durably, and removes the others. */
+  /** Makes a staged or a kept version the one that runs, durably. */
   async activate(name: string, version: string): Promise<void> {
-    await syncFolder(this.#versions(name));
+    const kept = (await this.#deployed(name))?.versions ?? [];
+    const versions = kept.includes(version) ? kept : [version, ...kept].slice(0, MAX_VERSIONS);
     const temporary = join(this.root, `.${name}-${randomUUID()}`);
-    await writeDurably(temporary, `${JSON.stringify({ version })}\n`);
+    await writeDurably(temporary, `${JSON.stringify({ version, versions })}\n`);
     await rename(temporary, this.#pointer(name));
     await syncFolder(this.root);
-    const versions = await readdir(this.#versions(name));
-    await Promise.all(
-      versions.filter((other) => other !== version).map((other) => this.discard(name, other)),
+  }
+
+  /** Removes what is no longer kept, and what an interrupted deploy left; not one that is being staged, which is newer. */
+  async prune(name: string): Promise<void> {
+    const deployed = await this.#deployed(name);
+    if (!deployed) return;
+    const newest = Math.max(...deployed.versions.map(numberOf));
+    const folders = await readdir(this.#versions(name));
+    const stale = folders.filter(
+      (folder) => !deployed.versions.includes(folder) && numberOf(folder) < newest,
     );
+    await Promise.all(stale.map((folder) => this.discard(name, folder)));
   }
 
   async discard(name: string, version: string): Promise<void> {
@@ -104,11 +139,29 @@ export class FunctionFolder {
     return existed;
   }
 
-  async #deployed(name: string): Promise<string | undefined> {
+  /** A new version's folder, empty, with a number above all that are there. */
+  async #allot(name: string): Promise<string> {
+    const folder = this.#versions(name);
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const taken = [...(await readdir(folder)), ...((await this.#deployed(name))?.versions ?? [])];
+    for (let number = Math.max(0, ...taken.map(numberOf)) + 1; ; number++) {
+      try {
+        await mkdir(join(folder, String(number)), { mode: 0o700 });
+        return String(number);
+      } catch (error) {
+        // Another client of this folder has just taken it.
+        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      }
+    }
+  }
+
+  async #deployed(name: string): Promise<Deployed | undefined> {
     const text = await readFile(this.#pointer(name), 'utf8').catch(absent);
-    const version =
-      text === undefined ? undefined : /^\{"version":"([0-9a-f-]{36})"\}$/.exec(text.trim())?.[1];
-    return version;
+    if (text === undefined) return undefined;
+    const read = pointerFile.safeParse(jsonIn(text));
+    if (!read.success) return undefined;
+    const { version, versions = [version] } = read.data;
+    return { version, versions };
   }
 
   #pointer(name: string): string {
@@ -123,6 +176,19 @@ export class FunctionFolder {
 /** Other platforms have names that are no name of a file here. @throws ConnectorError `invalid_argument`. */
 export function checkName(name: string): void {
   if (!NAME.test(name)) throw invalidField('name', 'is 1 to 64 letters, digits, _ or - here');
+}
+
+/** 0 for a version from before they were counted, and for whatever is none. */
+function numberOf(version: string): number {
+  return /^\d+$/.test(version) ? Number(version) : 0;
+}
+
+function jsonIn(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 async function inFolder(folder: string): Promise<FunctionFiles | undefined> {
@@ -141,51 +207,6 @@ async function asFile(path: string): Promise<FunctionFiles | undefined> {
     if ((await lstat(entry).catch(absent))?.isFile()) return { entry, within: entry };
   }
   return undefined;
-}
-
-function absent(error: NodeJS.ErrnoException): undefined {
-  if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') throw error;
-  return undefined;
-}
-
-async function writeCode(folder: string, code: string, filename = 'index.ts'): Promise<void> {
-  if (Buffer.byteLength(code) > MAX_CODE_BYTES) {
-    throw new ConnectorError('payload_too_large', `the source is at most ${MAX_CODE_BYTES} bytes`);
-  }
-  const extension = extname(filename);
-  if (!EXTENSIONS.some((known) => known === extension)) {
-    throw invalidField('source.filename', `ends with one of ${EXTENSIONS.join(' ')}`);
-  }
-  await writeDurably(join(folder, `index${extension}`), code);
-}
-
-/** Copies a file as the index, or a folder without the links in it: what they lead to is not the function's own. */
-async function copySource(from: string, folder: string): Promise<void> {
-  const info = await stat(from).catch(absent);
-  if (!info) throw invalidField('source.path', 'is a file or folder that exists');
-  if (info.isFile()) return writeCode(folder, await readFile(from, 'utf8'), basename(from));
-  let files = 0;
-  await cp(from, folder, {
-    recursive: true,
-    filter: async (path) => {
-      const { isFile, isDirectory } = await kindOf(path);
-      if (isFile && ++files > MAX_FILES) {
-        throw new ConnectorError('payload_too_large', `a function has at most ${MAX_FILES} files`);
-      }
-      return isFile || isDirectory;
-    },
-  });
-}
-
-async function kindOf(path: string): Promise<{ readonly isFile: boolean; readonly isDirectory: boolean }> {
-  const info = await lstat(path);
-  return { isFile: info.isFile(), isDirectory: info.isDirectory() };
-}
-
-async function writeDurably(path: string, text: string): Promise<void> {
-  await using file = await open(path, 'w', 0o600);
-  await file.writeFile(text);
-  await file.sync();
 }
 
 async function syncTree(folder: string): Promise<void> {

@@ -48,6 +48,20 @@ it('takes what looks like a frame with another nonce for output', () => {
   expect(seen.output.equals(fake)).toBe(true);
 });
 
+it('takes the beginning of a nonce for output when nothing follows, and of a frame that was cut off nothing', () => {
+  const output: string[] = [];
+  const reader = new FrameReader(NONCE, 1000, {
+    output: (bytes) => void output.push(bytes.toString()),
+    frame: () => {},
+  });
+  reader.push(Buffer.from('last words 0123'));
+  reader.end();
+  expect(output.join('')).toBe('last words 0123');
+  reader.push(framed(Buffer.from('{}')).subarray(0, -1));
+  reader.end();
+  expect(output.join('')).toBe('last words 0123');
+});
+
 it('refuses a frame over the limit before it is held in memory', () => {
   expect(() => read(framed(Buffer.alloc(11)), [25], 10)).toThrow(RangeError);
 });

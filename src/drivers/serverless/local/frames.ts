@@ -49,6 +49,13 @@ export class FrameReader {
     }
   }
 
+  /** Nothing follows: what was kept back as the possible beginning of a nonce is output after all. */
+  end(): void {
+    const rest = Buffer.concat(this.#pending);
+    this.#keep(Buffer.alloc(0), 1);
+    if (rest.length > 0 && !rest.includes(this.#nonce)) this.#output(rest);
+  }
+
   #keep(rest: Buffer, neededBytes: number): void {
     this.#pending = rest.length > 0 ? [rest] : [];
     this.#pendingBytes = rest.length;

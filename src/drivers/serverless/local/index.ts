@@ -5,6 +5,7 @@ import { Bundles } from './bundles.ts';
 import { LocalFunctions } from './client.ts';
 import { DENO_RANGE, denoRuntime } from './deno.ts';
 import { FunctionFolder } from './folder.ts';
+import { FunctionLogs } from './logs.ts';
 import { localOptions } from './options.ts';
 import { enterPool } from './shared-pool.ts';
 
@@ -19,7 +20,7 @@ export default defineServerlessDriver({
   peers: { deno: DENO_RANGE, esbuild: ESBUILD_RANGE },
   capabilities: {
     deploy: true,
-    logs: false,
+    logs: true,
     native: false,
     limits: { payloadBytes: PAYLOAD_BYTES, timeoutSeconds: 900 },
   },
@@ -31,6 +32,11 @@ export default defineServerlessDriver({
     return new LocalFunctions({
       folder,
       bundles: new Bundles(folder, join(context.folder, 'bundles'), context.log),
+      logs: new FunctionLogs({
+        folder: join(context.folder, 'logs'),
+        clock: context.clock,
+        log: context.log,
+      }),
       pool,
       runtime,
       launch: { memoryMb, allowNet, envNames: Object.keys(env).sort() },

@@ -2,7 +2,13 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll } from 'vitest';
-import type { InvocationOutcome, JsonValue, ServerlessClient } from '../../../driver.ts';
+import {
+  systemClock,
+  type Clock,
+  type InvocationOutcome,
+  type JsonValue,
+  type ServerlessClient,
+} from '../../../driver.ts';
 import { openContext } from '../../../testing/open-context.ts';
 import driver from './index.ts';
 
@@ -24,11 +30,13 @@ export async function openLocal(
     connectorId = 'c1',
     options = {},
     warned = silent,
+    clock = systemClock,
   }: {
     readonly tenantId?: string;
     readonly connectorId?: string;
     readonly options?: Readonly<Record<string, unknown>>;
     readonly warned?: (message: string) => void;
+    readonly clock?: Clock;
   } = {},
 ): Promise<ServerlessClient> {
   return driver.open(
@@ -36,6 +44,7 @@ export async function openLocal(
     openContext({
       tenantId,
       connectorId,
+      clock,
       folder: join(scratch, tenantId, connectorId),
       tenantFolder: join(scratch, tenantId),
       log: { debug: silent, info: silent, warn: warned, error: warned },

@@ -24,6 +24,7 @@ type Failure = { readonly name: string; readonly message: string; readonly stack
 export class Sandbox {
   readonly launch: Launch;
   readonly #child: ChildProcess;
+  readonly #readers: FrameReader[] = [];
   #answered: ((answer: Answer) => void) | undefined;
   #frame: Answer | undefined;
   #marked = false;
@@ -114,6 +115,7 @@ export class Sandbox {
   }
 
   #read(stream: Socket | NodeJS.ReadableStream | null, reader: FrameReader): void {
+    this.#readers.push(reader);
     stream?.on('data', (chunk: Buffer) => {
       if (!this.alive) return;
       try {
@@ -152,6 +154,7 @@ export class Sandbox {
   #finish(reason: EndReason, detail: string): void {
     if (this.#end) return;
     this.#end = { kind: 'ended', reason, detail };
+    for (const reader of this.#readers) reader.end();
     this.#answered?.(this.#end);
     this.#answered = undefined;
   }
