@@ -1,9 +1,9 @@
-import { spawnSync } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { canaryEnvironment } from '../../../clouds/aws/canary.fixture.ts';
 import { egressPolicy } from '../../../egress/addresses.ts';
 import { network } from '../../../egress/network.ts';
 import driver from './index.ts';
@@ -46,31 +46,17 @@ const keyOf = (server: WireServer) =>
   );
 
 /** Everything by which the SDK can be told of somebody else's keys, endpoints and habits. */
-async function canaryEnvironment(): Promise<WireServer> {
+async function amidCanaries(): Promise<WireServer> {
   const canary = await serverOf((_asked, response) => void response.writeHead(200).end('{}'));
   const folder = await mkdtemp(join(tmpdir(), 's3-canary-'));
   closing.push(() => rm(folder, { recursive: true }));
-  // Whoever opens a pipe that nobody writes to waits for ever.
-  const config = join(folder, 'config');
-  spawnSync('mkfifo', [config]);
-  const environment = {
-    ...{ AWS_ACCESS_KEY_ID: 'CANARYKEY', AWS_SECRET_ACCESS_KEY: 'canary', AWS_SESSION_TOKEN: 'canary' },
-    ...{ AWS_CONFIG_FILE: config, AWS_SHARED_CREDENTIALS_FILE: config, HOME: folder },
-    ...{ AWS_REGION: 'canary-1', AWS_DEFAULT_REGION: 'canary-1', AWS_MAX_ATTEMPTS: '9' },
-    ...{ AWS_ENDPOINT_URL: canary.url, AWS_ENDPOINT_URL_S3: canary.url, AWS_ENDPOINT_URL_STS: canary.url },
-    ...{ AWS_CONTAINER_CREDENTIALS_FULL_URI: canary.url, AWS_EC2_METADATA_SERVICE_ENDPOINT: canary.url },
-    ...{ AWS_USE_FIPS_ENDPOINT: 'true', AWS_USE_DUALSTACK_ENDPOINT: 'true', AWS_S3_USE_ARN_REGION: 'true' },
-    ...{ AWS_DEFAULTS_MODE: 'auto', AWS_SDK_UA_APP_ID: 'canary', AWS_RETRY_MODE: 'adaptive' },
-    ...{ AWS_REQUEST_CHECKSUM_CALCULATION: 'when_supported', AWS_AUTH_SCHEME_PREFERENCE: 'sigv4a' },
-    ...{ HTTP_PROXY: canary.url, http_proxy: canary.url, HTTPS_PROXY: canary.url, ALL_PROXY: canary.url },
-  };
-  for (const [name, value] of Object.entries(environment)) vi.stubEnv(name, value);
+  for (const [name, value] of Object.entries(canaryEnvironment(canary.url, folder))) vi.stubEnv(name, value);
   return canary;
 }
 
 describe('the environment of the host', () => {
   it('says nothing to a client that has keys of its own', async () => {
-    const canary = await canaryEnvironment();
+    const canary = await amidCanaries();
     const server = await serverOf(bucket);
     const client = await clientTo(server.url, { region: 'eu-west-1' }, { trusted: false });
     closing.push(() => client.close());
@@ -92,7 +78,7 @@ describe('the environment of the host', () => {
   });
 
   it('says nothing to a client without any, or in whose name nobody asked for it', async () => {
-    const canary = await canaryEnvironment();
+    const canary = await amidCanaries();
     const server = await serverOf(bucket);
     const anonymous = await clientTo(server.url, NO_KEYS, { authType: 'none' });
     closing.push(() => anonymous.close());
@@ -147,7 +133,7 @@ describe('a role', () => {
     <Expiration>${expires}</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>`;
 
   it('is assumed once by the keys, with its external id, and the bucket sees it alone', async () => {
-    const canary = await canaryEnvironment();
+    const canary = await amidCanaries();
     const sts = await serverOf((_asked, response) => void response.end(assumed()));
     const server = await serverOf(bucket);
     const client = await clientTo(server.url, { ...ROLE, sts_endpoint: sts.url }, { trusted: false });

@@ -124,9 +124,13 @@ export async function followExecution(
 
 /** Asks Lambda to stop an execution that runs. */
 export async function stopExecution(api: LambdaApi, run: NativeRun, signal: AbortSignal): Promise<void> {
-  const { StopDurableExecutionCommand } = api.sdk;
+  const command = new api.sdk.StopDurableExecutionCommand({
+    DurableExecutionArn: run.id,
+    // For whoever looks at its history.
+    Error: { ErrorType: 'Cancelled', ErrorMessage: 'cancelled through its connector' },
+  });
   try {
-    await api.ask(new StopDurableExecutionCommand({ DurableExecutionArn: run.id }), KIND, signal);
+    await api.ask(command, KIND, signal);
   } catch (error) {
     if (!isConnectorError(error)) throw error;
     if (error.code === 'not_found') return;
