@@ -13,9 +13,7 @@ export const lambdaOptions = withWholeIdentity(
       .describe(
         'Base URL of an interface endpoint in a VPC or of an emulator. Absent, it is that of AWS Lambda in the region.',
       ),
-    region: regionOption()
-      .default('us-east-1')
-      .describe('Region of the functions, which is part of every signature.'),
+    region: regionOption().describe('Region of the functions, which is part of every signature.'),
     qualifier: z
       .string()
       // As the API's reference has it: https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html (read 2026-11-28).

@@ -407,6 +407,7 @@ describe('a call', () => {
 describe('options', () => {
   it.each([
     ['half a key pair', { secret_access_key: undefined }, 'config.options.secret_access_key'],
+    ['no region', { region: undefined }, 'config.options.region'],
     ['a region that is a host', { region: 'evil.com/' }, 'config.options.region'],
     ['an endpoint with a password', { endpoint: 'https://a:b@c' }, 'config.options.endpoint'],
     ['a qualifier that is a path', { qualifier: '../x' }, 'config.options.qualifier'],
@@ -415,7 +416,7 @@ describe('options', () => {
   ])('with %s are refused', async (_what, wrong, path) => {
     const { default: driver } = await import('./index.ts');
     const { parseWith } = await import('../../../driver.ts');
-    const given = { access_key_id: KEY.id, secret_access_key: KEY.secret, ...wrong };
+    const given = { region: KEY.region, access_key_id: KEY.id, secret_access_key: KEY.secret, ...wrong };
     expect(() => parseWith(driver.options, given, 'config.options')).toThrowError(
       expect.objectContaining({ code: 'invalid_argument', issues: [expect.objectContaining({ path })] }),
     );

@@ -7,7 +7,11 @@ import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { canaryEnvironment } from '../../../clouds/aws/canary.fixture.ts';
+import { egressPolicy } from '../../../egress/addresses.ts';
+import { network } from '../../../egress/network.ts';
+import driver from './index.ts';
 import { errorAnswer } from './model.fixture.ts';
+import { lambdaConfig, loadSdk } from './sdk.ts';
 import { CALL, closing, failure, NEVER } from './wire-clients.fixture.ts';
 import { answers, besidesListing, bodyOf, clientTo, KEY, SECRET, type WireLambda } from './wire.fixture.ts';
 
@@ -132,6 +136,21 @@ describe('the environment of the host', () => {
     });
     expect(server.calls).toEqual([]);
   });
+});
+
+it('Lambda is where the region says, whatever the environment does', async () => {
+  await amidCanaries();
+  const options = driver.options.parse({ region: 'eu-west-1' });
+  const agents = network(egressPolicy({ allowPrivate: false })).agents();
+  const credentials = { accessKeyId: KEY.id, secretAccessKey: KEY.secret };
+  const { LambdaClient } = await loadSdk();
+  const client = new LambdaClient({ ...lambdaConfig(options, agents), credentials });
+  expect(await client.config.endpoint?.()).toMatchObject({
+    protocol: 'https:',
+    hostname: 'lambda.eu-west-1.amazonaws.com',
+  });
+  client.destroy();
+  agents.close();
 });
 
 describe('a role', () => {

@@ -154,7 +154,13 @@ export function clientTo(
   context: Partial<OpenContext> = {},
 ): Promise<ServerlessClient> {
   return driver.open(
-    driver.options.parse({ endpoint, access_key_id: KEY.id, secret_access_key: KEY.secret, ...options }),
+    driver.options.parse({
+      endpoint,
+      region: KEY.region,
+      access_key_id: KEY.id,
+      secret_access_key: KEY.secret,
+      ...options,
+    }),
     openContext({ folder: '/nowhere', ...context }),
   );
 }
