@@ -150,6 +150,8 @@ describe('a status in the place of a result', () => {
     const error = await failureOf(call(server.url));
     expect(error).toMatchObject({ code });
     if (code === 'rate_limited') expect(error).toMatchObject({ retryAfterMs: 7_000 });
+    if (status === 302)
+      expect(error).toMatchObject({ message: expect.stringContaining('answered a redirect (302)') });
     expect(google.requests).toHaveLength(since);
   });
 

@@ -50,7 +50,7 @@ export async function functionsFront(
   const refuse = (request: IncomingMessage, response: ServerResponse, status: number): void => {
     refused.push(`${status} ${request.url}`);
     request.resume();
-    // https://cloud.google.com/run/docs/troubleshooting (read 2026-11-28): the page of Google's front end.
+    // Google's front end answers a page, and no JSON.
     const page = `<html><title>${status}</title><h1>Error</h1><h2>Your client does not have permission.</h2></html>`;
     response.writeHead(status, {
       'content-type': 'text/html; charset=UTF-8',

@@ -173,7 +173,7 @@ export class GoogleDouble {
   }
 }
 
-/** https://cloud.google.com/apis/design/errors#http_mapping (read 2026-11-28) */
+/** As `GoogleError.parseHttpError` of google-gax reads failures. */
 function failure(code: number, status: string, message: string): HttpAnswer {
   return HttpAnswer.json({ error: { code, message, status } }, code);
 }

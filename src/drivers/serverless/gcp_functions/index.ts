@@ -13,7 +13,7 @@ export default defineServerlessDriver({
     logs: false,
     // Cloud Run keeps no result of a request: whoever wants one holds the call.
     native: false,
-    // An HTTP function runs 60 minutes at most: https://cloud.google.com/functions/quotas (read 2026-11-28).
+    // 60 minutes for HTTP functions: https://cloud.google.com/functions/docs/configuring/timeout (read 2026-11-28).
     limits: { payloadBytes: MAX_BYTES, timeoutSeconds: 3600 },
   },
   peers: PEERS,

@@ -23,7 +23,7 @@ const functionOptions = z.strictObject({
     .describe('http posts the payload as JSON; cloudevent posts it as the data of a CloudEvent.'),
   event_type: z
     .string()
-    // Its type is a non-empty string: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md#type (read 2026-11-28)
+    // A string that is not empty: https://github.com/cloudevents/spec/blob/main/cloudevents/spec.md#type (read 2026-11-28)
     .regex(/^[\u0020-\u007e]{1,256}$/, 'is 1 to 256 printable characters of ASCII')
     .default('connector-registry.invocation')
     .describe('The type of the CloudEvents.'),
@@ -42,7 +42,7 @@ export const gcpFunctionsOptions = z
     project_id: z
       .string()
       // https://cloud.google.com/resource-manager/docs/creating-managing-projects (read 2026-11-28): 6 to 30 lower-case
-      // letters, digits and dashes, after the domain of an organization for old ones; or the project's number.
+      // letters, digits and dashes, from a letter on. Old ones follow a domain; Cloud Run takes the number as well.
       .regex(
         /^(?:(?:[a-z0-9.-]{1,100}:)?[a-z][a-z0-9-]{4,28}[a-z0-9]|\d{1,20})$/,
         'is the id or the number of a project',

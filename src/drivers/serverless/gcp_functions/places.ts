@@ -31,7 +31,7 @@ export type UriOf = (name: string, signal: AbortSignal) => Promise<string>;
 const KNOWN_FOR_MS = 300_000;
 const MAX_KNOWN = 1000;
 const ASK_LIMIT_MS = 30_000;
-/** `service_id` of https://cloud.google.com/run/docs/reference/rpc/google.cloud.run.v2#createservicerequest (read 2026-11-28) */
+/** "It must begin with letter, and cannot end with hyphen; must contain fewer than 50 characters": `CreateServiceRequest` in the proto of @google-cloud/run 4.2.0. */
 const SERVICE = /^[a-z](?:[a-z0-9-]{0,47}[a-z0-9])?$/;
 
 /** What the options say of functions; what they leave out is asked of `uriOf`, once for all who wait, and kept five minutes. */

@@ -13,7 +13,7 @@ type Field = { readonly type: string; readonly rule?: 'repeated'; readonly keyTy
 
 const BUILD = path.join(path.dirname(createRequire(import.meta.url).resolve('@google-cloud/run')), '..');
 const PACKAGE = ['google', 'cloud', 'run', 'v2'];
-/** What every REST client of Google's may add: https://cloud.google.com/apis/docs/system-parameters (read 2026-11-28) */
+/** What every REST client of Google's may add: https://cloud.google.com/apis/docs/system-parameters (read 2026-11-28); the rest is google-gax's. */
 const OF_THE_SYSTEM = new Map([['$alt', /^json(?:;enum-encoding=int)?$/]]);
 
 /** The Cloud Run Admin API v2 as the protos in @google-cloud/run 4.2 describe it. */
@@ -86,7 +86,7 @@ const SCALARS: Readonly<Record<string, (value: unknown) => boolean>> = {
   string: (value) => typeof value === 'string',
   bool: (value) => typeof value === 'boolean',
   int32: Number.isInteger,
-  // https://protobuf.dev/programming-guides/json/ (read 2026-11-28): 64 bits are a string
+  // "its JSON representation will be a `string`": the proto of Service, of `generation`
   int64: (value) => typeof value === 'string' && /^-?\d+$/.test(value),
   'google.protobuf.Timestamp': (value) => typeof value === 'string' && /^\d{4}-\d\d-\d\dT.+Z$/.test(value),
   'google.protobuf.Duration': (value) => typeof value === 'string' && /^\d+(?:\.\d+)?s$/.test(value),
