@@ -19,7 +19,8 @@ const INTERRUPTED = 130;
 /** Runs a command line and answers its exit code; it never throws. */
 export async function runCommand(terminal: Terminal): Promise<number> {
   try {
-    await program(terminal, readSettings(terminal.env)).parseAsync([...terminal.args], { from: 'user' });
+    const { args } = terminal;
+    await program(terminal, readSettings(terminal.env), args).parseAsync([...args], { from: 'user' });
     return 0;
   } catch (error) {
     // Commander has said what is wrong, or printed the help that was asked for.
@@ -36,11 +37,10 @@ export async function runCommand(terminal: Terminal): Promise<number> {
 }
 
 /** The command line, as commander knows it. */
-export function program(terminal: Terminal, settings: Settings): Command {
+export function program(terminal: Terminal, settings: Settings, args: readonly string[] = []): Command {
   const made = new Command('connectors');
   made
     .description('One typed, tenant-safe way to the vector databases, files and functions of every customer.')
-    .version(packageVersion(), '-V, --version')
     .option('--url <url>', 'a running server, instead of the data directory (CONNECTORS_URL)')
     .option(
       '--api-key <key>',
@@ -76,6 +76,10 @@ Start here:
   addFileCommands(made, terminal, settings);
   addFunctionCommands(made, terminal, settings);
   addKeyCommands(made, terminal, settings);
+  // After the name of a command the same flag is the command's own, as that of `functions deploy`.
+  const before = args.slice(0, Math.max(0, args.indexOf('--version')));
+  if (!before.some((arg) => made.commands.some((command) => command.name() === arg)))
+    made.version(packageVersion(), '-V, --version');
   inherit(made);
   return made;
 }

@@ -82,5 +82,7 @@ function denied(host: string): ConnectorError {
 }
 
 export function tooSlow(host: string): ConnectorError {
-  return new ConnectorError('timeout', `no connection to ${host} was made in time`);
+  return new ConnectorError('timeout', `no connection to ${host} was made in time`, {
+    details: { sent: false },
+  });
 }

@@ -5,6 +5,7 @@ import { ConnectorError, isConnectorError } from '../errors/error.ts';
 import { operations } from '../operations/index.ts';
 import type { ConnectorRegistry } from '../registry/registry.ts';
 import { Authentication, type Authenticated } from './auth.ts';
+import { mountCallbacks } from './callbacks.ts';
 import { mountDocs } from './docs.ts';
 import { frameworkError } from './framework-errors.ts';
 import { hostCheck, SECURITY_HEADERS } from './guard.ts';
@@ -132,6 +133,7 @@ export async function httpApp({
   });
   await mountDocs(app, operations);
   mountSignedAddresses(app, registry);
+  mountCallbacks(app, registry);
   await app.register(
     async (api) => {
       api.addHook('onRequest', async (request) => {

@@ -83,6 +83,12 @@ export function addConnectorCommands(program: Command, terminal: Terminal, setti
     )
     .option('--base-path <path>', 'file: a folder inside the root that all paths are relative to')
     .option('--region <region>', 'serverless: where the platform runs')
+    .option('--max-concurrency <n>', 'serverless: asynchronous invocations at once, at most (10)', number)
+    .option(
+      '--idempotent-function <name>',
+      'serverless: a function that may run twice for one request id, or `*`; may be given again',
+      (name: string, before: readonly string[] = []) => [...before, name],
+    )
     .option(
       '--result-ttl-seconds <s>',
       'serverless: how long results are known after they ended (a day)',
@@ -112,6 +118,8 @@ export function addConnectorCommands(program: Command, terminal: Terminal, setti
           distance_metric: flags.metric,
           base_path: flags.basePath,
           region: flags.region,
+          max_concurrency: flags.maxConcurrency,
+          idempotent_functions: flags.idempotentFunction,
           result_ttl_seconds: flags.resultTtlSeconds,
           metadata: flags.metadata,
           config: await configOf(flags, terminal),
@@ -272,6 +280,8 @@ type CreateFlags = ConfigFlags & {
   readonly metric?: string;
   readonly basePath?: string;
   readonly region?: string;
+  readonly maxConcurrency?: number;
+  readonly idempotentFunction?: readonly string[];
   readonly resultTtlSeconds?: number;
 };
 type UpdateFlags = ConfigFlags & { readonly rename?: string; readonly status?: string };

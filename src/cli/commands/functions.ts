@@ -1,16 +1,20 @@
 import type { Command } from 'commander';
-import { readFile } from 'node:fs/promises';
-import { basename } from 'node:path';
 import { ConnectorError } from '../../errors/error.ts';
-import type { Answer } from '../../operations/operation.ts';
-import { invocationGet } from '../../operations/invocations.ts';
-import { functionDeploy, functionInvoke, functionList } from '../../operations/serverless.ts';
+import {
+  functionDeploy,
+  functionInvoke,
+  functionList,
+  functionLogs,
+  functionRemove,
+} from '../../operations/serverless.ts';
 import { inSession } from '../command-session.ts';
 import { json, number, textOfStdin } from '../flag-values.ts';
 import { example } from '../help.ts';
-import { facts, table } from '../print.ts';
+import { localSource } from '../function-source.ts';
+import { table } from '../print.ts';
 import type { Settings } from '../settings.ts';
 import { plain, type Terminal } from '../terminal.ts';
+import { addInvocationCommands, shownInvocation, throwIfFailed } from './invocations.ts';
 
 type InvokeFlags = {
   readonly payload?: unknown;
@@ -38,8 +42,15 @@ export function addFunctionCommands(program: Command, terminal: Terminal, settin
         await session.answer(answer, () => {
           if (answer.functions.length === 0) return 'no functions';
           return table(
-            ['NAME', 'RUNTIME', 'MODIFIED', 'DESCRIPTION'],
-            answer.functions.map((f) => [f.name, f.runtime, f.last_modified, f.description]),
+            ['NAME', 'RUNTIME', 'MODIFIED', 'VERSION', 'EARLIER', 'DESCRIPTION'],
+            answer.functions.map((f) => [
+              f.name,
+              f.runtime,
+              f.last_modified,
+              f.version,
+              f.versions?.filter((version) => version !== f.version).join(' '),
+              f.description,
+            ]),
           );
         });
       }),
@@ -75,76 +86,103 @@ export function addFunctionCommands(program: Command, terminal: Terminal, settin
           },
           { connector },
         );
-        await session.answer(answer, () => shown(answer));
+        await session.answer(answer, () => shownInvocation(answer));
         throwIfFailed(answer);
       }),
     );
 
   functions
-    .command('result <connector> <request-id>')
-    .summary('show what became of an invocation')
+    .command('deploy <connector> [source]')
+    .summary('deploy a function, or roll it back')
     .description(
-      'Show what became of an invocation, while it is known. Exit code 1 where the function failed.',
+      'Deploy a file, or a folder with an index file, that exports `handler(event, context)` or a fetch-style default. ' +
+        'It replaces the function of that name as a whole; one that does not build or load is refused, and the one before ' +
+        'goes on serving. With --version, an earlier version that is kept runs again.',
     )
-    .addHelpText('after', example('connectors functions result demo-functions 6f1c0a3e-…'))
+    .option('--name <function>', 'its name; that of the file or folder unless given')
+    .option('--version <version>', 'roll back to this version instead; `functions ls` shows them')
+    .addHelpText(
+      'after',
+      example(
+        'connectors functions deploy demo-functions greet.ts --tenant demo',
+        'connectors functions deploy demo-functions ./summarize --name summarize-2 --tenant demo',
+        'connectors functions deploy demo-functions --name greet --version 3 --tenant demo',
+      ),
+    )
     .action(
-      inSession(terminal, settings, async (session, reference: string, requestId: string) => {
+      inSession(
+        terminal,
+        settings,
+        async (session, reference: string, path: string | undefined, flags: DeployFlags) => {
+          const input = await deployment(path, flags);
+          const connector = await session.find(reference);
+          const deployed = await session.run(functionDeploy, input, { connector });
+          const version = deployed.version === undefined ? '' : `, version ${deployed.version}`;
+          await session.answer(deployed, () => `deployed ${deployed.name}${version}`);
+        },
+      ),
+    );
+
+  functions
+    .command('rm <connector> <function>')
+    .alias('remove')
+    .summary('remove a function')
+    .description('Remove a function, its kept versions and its logs. Exit code 0 also where there is none.')
+    .addHelpText('after', example('connectors functions rm demo-functions greet --tenant demo'))
+    .action(
+      inSession(terminal, settings, async (session, reference: string, name: string) => {
         const connector = await session.find(reference);
-        const answer = await session.run(invocationGet, { request_id: requestId }, { connector });
-        await session.answer(answer, () => shown(answer));
-        throwIfFailed(answer);
+        const answer = await session.run(functionRemove, { name }, { connector });
+        await session.answer(answer, () =>
+          answer.deleted ? `removed ${name}` : `there is no function ${name}`,
+        );
       }),
     );
 
   functions
-    .command('deploy <connector> <function> <file>')
-    .summary('deploy a function')
-    .description(
-      'Deploy a file that exports `handler(event, context)` or a fetch-style default, replacing the function of that ' +
-        'name as a whole. A file that does not build is refused, and the old function goes on serving.',
-    )
-    .addHelpText('after', example('connectors functions deploy demo-functions greet greet.ts --tenant demo'))
+    .command('logs <connector> <function>')
+    .summary('show what a function wrote last')
+    .description('Show what a function wrote last, oldest first.')
+    .option('--limit <n>', 'entries, at most (100)', number)
+    .addHelpText('after', example('connectors functions logs demo-functions summarize --limit 20'))
     .action(
-      inSession(terminal, settings, async (session, reference: string, name: string, file: string) => {
-        const connector = await session.find(reference);
-        const code = await readFile(file, 'utf8').catch((cause: unknown) => {
-          throw new ConnectorError('invalid_argument', `${file} is not a file that can be read`, { cause });
-        });
-        const source = { name, code, filename: basename(file) };
-        const deployed = await session.run(functionDeploy, source, { connector });
-        await session.answer(deployed, () => `deployed ${deployed.name}`);
-      }),
+      inSession(
+        terminal,
+        settings,
+        async (session, reference: string, name: string, { limit }: { readonly limit?: number }) => {
+          const connector = await session.find(reference);
+          const answer = await session.run(functionLogs, { name, limit }, { connector });
+          await session.answer(answer, () =>
+            answer.logs.length === 0
+              ? [`${name} wrote nothing`]
+              : answer.logs.map(({ at, request_id: id, text }) =>
+                  [at, ...(id === undefined ? [] : [id]), plain(text).trimEnd()].join('  '),
+                ),
+          );
+        },
+      ),
     );
+
+  addInvocationCommands(functions, terminal, settings);
 }
 
-type Invocation = Answer<typeof invocationGet>;
+type DeployFlags = { readonly name?: string; readonly version?: string };
 
-function shown({
-  function: name,
-  request_id,
-  status,
-  duration_ms,
-  result,
-  error,
-  logs,
-}: Invocation): readonly string[] {
-  return [
-    facts([
-      ['function', name],
-      ['request', request_id],
-      ['status', status],
-      ['duration', duration_ms === undefined ? undefined : `${duration_ms.toFixed(1)} ms`],
-      ['error', error && `${error.name}: ${error.message}`],
-    ]),
-    ...(logs ? [`logs\n${plain(logs).trimEnd()}`] : []),
-    ...(result === undefined ? [] : [plain(JSON.stringify(result, null, 2))]),
-  ];
-}
-
-function throwIfFailed({ function: name, status, error }: Invocation): void {
-  if (status !== 'failed' && status !== 'timed_out') return;
-  throw new ConnectorError(
-    'backend_error',
-    `function ${name} ${status === 'failed' ? `failed: ${error?.message ?? ''}` : 'timed out'}`,
-  );
+/** What `function.deploy` is to be told. @throws ConnectorError `invalid_argument` naming what is missing. */
+async function deployment(
+  path: string | undefined,
+  { name, version }: DeployFlags,
+): Promise<Readonly<Record<string, unknown>>> {
+  if (version !== undefined) {
+    if (name === undefined || path !== undefined)
+      throw new ConnectorError('invalid_argument', '--version goes with --name and without a source');
+    return { name, version };
+  }
+  if (path === undefined)
+    throw new ConnectorError(
+      'invalid_argument',
+      'name a file or folder to deploy, or a --version to roll back to',
+    );
+  const found = await localSource(path);
+  return { name: name ?? found.name, ...found.source };
 }

@@ -223,8 +223,8 @@ describe('a cancelled invocation', () => {
     const { body, open } = gate();
     const { functions, calls } = await functionsOf(body, { spec: { maxConcurrency: 1 } });
     const first = await functions.invoke('f', 1, { async: true });
-    const second = await functions.invoke('f', 2, { async: true });
     await expect.poll(() => calls.length).toBe(1);
+    const second = await functions.invoke('f', 2, { async: true });
     expect(await functions.cancel(second.requestId)).toMatchObject({ status: 'cancelled' });
     open();
     await functions.waitForResult(first.requestId);
@@ -375,6 +375,7 @@ describe('a run that the platform carries on', () => {
     const clock = testClock();
     const { seen, ...platform } = following([
       new ConnectorError('unavailable', 'down'),
+      new ConnectorError('not_found', 'not yet'),
       new ConnectorError('not_found', 'expired'),
     ]);
     const { functions } = await functionsOf(echo, { ...platform, clock });
@@ -384,6 +385,8 @@ describe('a run that the platform carries on', () => {
     await clock.advance(1_000);
     await expect.poll(async () => (await functions.getResult(requestId)).failures).toBe(1);
     await clock.advance(60_000);
+    await expect.poll(async () => (await functions.getResult(requestId)).failures).toBe(2);
+    await clock.advance(120_000);
     const ended = await functions.waitForResult(requestId);
     expect(ended).toMatchObject({ status: 'lost', error: { name: 'LostError' } });
     expect(ended.error?.message).toMatch(/workflow instance run-1 ended: .*expired/);
@@ -430,6 +433,7 @@ describe('a platform that calls back', () => {
     const { functions, registry, calls } = await functionsOf(echo, platform);
     const { connectorId } = functions;
     const first = await functions.invoke('f', 1, { async: true });
+    await expect.poll(() => urls.length).toBe(1);
     const second = await functions.invoke('f', 2, { async: true });
     await expect.poll(() => urls.length).toBe(2);
     expect(urls[0]).toMatch(new RegExp(`^https://registry\\.test/callbacks/${connectorId}/[\\w.-]+$`));

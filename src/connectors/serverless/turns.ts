@@ -21,6 +21,8 @@ const MAX_TAKEOVERS = 20;
 /** How often a run that the platform carries on is asked about: a tenth of its age, within these. */
 const FOLLOW_MS = { least: 1_000, most: 30_000 };
 const MAX_FOLLOW_FAILURES = 60;
+/** A platform may take a while to know of what it has just started. */
+const MAX_NOT_FOUND = 2;
 const MAX_FOLLOW_BACKOFF_MS = 300_000;
 /** Beyond the function's own time: a platform that says the end has a queue of its own before it. */
 const CALLBACK_SLACK_MS = 3_600_000;
@@ -131,7 +133,7 @@ async function followed(
     if (signal.aborted) return again(invocation.failures, 0);
     // What only asks to wait is no failure.
     const failures = invocation.failures + (code === 'rate_limited' ? 0 : 1);
-    if (code === 'not_found' || failures > MAX_FOLLOW_FAILURES)
+    if (failures > (code === 'not_found' ? MAX_NOT_FOUND : MAX_FOLLOW_FAILURES))
       return ends.lost(`the platform does not tell how ${native.kind} ${native.id} ended: ${message}`);
     return again(
       failures,

@@ -1,0 +1,36 @@
+import type { FastifyInstance } from 'fastify';
+import type { ConnectorRegistry } from '../registry/registry.ts';
+import { CALLBACK_PREFIX } from '../registry/signed-addresses.ts';
+
+/** A result, and what stands around it. */
+const MAX_BYTES = 16 * 2 ** 20;
+
+type Parameters = { readonly connector_id: string; readonly sealed: string };
+
+/**
+ * Takes what platforms say of invocations that they carried on: the address is sealed for one invocation and is the whole
+ * permission. 204 also for one that has ended, since a platform that is refused would only try again.
+ */
+export function mountCallbacks(app: FastifyInstance, registry: ConnectorRegistry): void {
+  void app.register(async (callbacks) => {
+    callbacks.removeAllContentTypeParsers();
+    callbacks.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+    callbacks.post<{ Params: Parameters }>(
+      `${CALLBACK_PREFIX}/:connector_id/:sealed`,
+      { bodyLimit: MAX_BYTES },
+      async (request, reply) => {
+        const { connector_id, sealed } = request.params;
+        const headers = Object.fromEntries(
+          Object.entries(request.headers).map(([name, value]) => [
+            name,
+            Array.isArray(value) ? value.join(', ') : value,
+          ]),
+        );
+        // Without a body there is no parser to make one.
+        const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+        await registry.functionCallback(connector_id, sealed, { headers, body });
+        return reply.code(204).send();
+      },
+    );
+  });
+}
