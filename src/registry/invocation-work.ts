@@ -74,7 +74,7 @@ export class InvocationWork {
    * @param find absent: only what this process accepts is run.
    */
   async start(
-    find: ((tenantId: string, connectorId: string) => Promise<InvocationRunner | undefined>) | undefined,
+    find: ((connectorId: string) => Promise<InvocationRunner | undefined>) | undefined,
   ): Promise<void> {
     const { store, clock } = this.#parts;
     await this.#removeExpired();
@@ -85,7 +85,12 @@ export class InvocationWork {
     this.worker.watch(find);
   }
 
-  async close(): Promise<void> {
+  /** Lets what is accepted end for so long, then ends what still runs; it is taken up at the next start where it may be. */
+  async close(graceMs: number): Promise<void> {
+    const over = new AbortController();
+    const cancel = this.#parts.clock.after(graceMs, () => over.abort());
+    await this.worker.drain(over.signal);
+    cancel();
     this.#isClosed = true;
     this.#cancelSweep();
     await this.worker.close();

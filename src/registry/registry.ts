@@ -23,12 +23,12 @@ import {
   checkConnectorId,
   connectorPatch,
   type ConnectorPatch,
-  type ConnectorPatchDict,
   type ConnectorSpec,
   type FileConnectorSpec,
   isDriverKind,
   patchDict,
   checkKeys,
+  checkVersion,
   type ServerlessConnectorSpec,
   specDict,
   tenantId as tenantIdSchema,
@@ -297,12 +297,12 @@ export class ConnectorRegistry implements AsyncDisposable {
   /**
    * Takes what a platform says of an invocation that it carried on.
    *
-   * @returns false where that has ended already.
-   * @throws ConnectorError `permission_denied` alike for an address that is not valid and for a connector that is gone.
+   * @returns false where that has ended.
+   * @throws ConnectorError `permission_denied` alike for an invalid address and for a connector that is gone.
    */
   async functionCallback(connectorId: string, sealed: string, callback: FunctionCallback): Promise<boolean> {
-    const connector = await this.get(connectorId).catch(absent);
-    if (!(connector instanceof ServerlessConnector)) throw invalidAddress();
+    const connector = await this.#functions(connectorId);
+    if (!connector) throw invalidAddress();
     return connector.completed(this.#parts.addresses.redeemCallback(connector, sealed), callback);
   }
 
@@ -373,31 +373,22 @@ export class ConnectorRegistry implements AsyncDisposable {
     this.#sweeping = folders
       .sweep(async (id) => (await store.getConnector(null, id)) !== undefined)
       .catch((error: unknown) => log.warn('left-over folders were not removed', { error: String(error) }));
-    const find = async (tenantId: string, connectorId: string) => {
-      const connector = await this.get(connectorId, { tenantId }).catch(absent);
-      return connector instanceof ServerlessConnector ? connector : undefined;
-    };
-    await invocations.start(resume ? find : undefined);
+    await invocations.start(resume ? (id) => this.#functions(id) : undefined);
+  }
+
+  async #functions(connectorId: string): Promise<ServerlessConnector | undefined> {
+    const connector = await this.get(connectorId).catch(absent);
+    return connector instanceof ServerlessConnector ? connector : undefined;
   }
 
   async #close(): Promise<void> {
-    const { clients, activity, clock, invocations } = this.#assembly.parts;
-    const ending = new AbortController();
-    const cancel = clock.after(this.#assembly.graceMs, () => ending.abort());
-    await invocations.worker.drain(ending.signal);
-    cancel();
-    await invocations.close();
+    const { clients, activity, invocations } = this.#assembly.parts;
+    await invocations.close(this.#assembly.graceMs);
     await this.#sweeping;
     await clients.closeAll();
     await activity.flush();
     await this.#assembly.close();
   }
-}
-
-function checkVersion(patch: ConnectorPatchDict, stored: number): void {
-  if (patch.version === undefined || patch.version === stored) return;
-  const message = `version is ${stored} by now, not ${patch.version}; read the connector again`;
-  throw new ConnectorError('conflict', message, { details: { version: stored } });
 }
 
 function absent(error: unknown): undefined {

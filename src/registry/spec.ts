@@ -6,7 +6,7 @@ import type { ConnectorCapability } from '../connectors/kinds.ts';
 import { serverlessSettings } from '../connectors/serverless/schema.ts';
 import type { DistanceMetric } from '../connectors/vector/driver.ts';
 import { vectorSettings } from '../connectors/vector/schema.ts';
-import { invalidField } from '../errors/error.ts';
+import { ConnectorError, invalidField } from '../errors/error.ts';
 import type { DriverKind } from './catalog.ts';
 
 /** The customer that owns connectors. */
@@ -220,4 +220,11 @@ export function checkConnectorId(id: string): string {
 
 function configDict(config: ConnectorConfigInput | ConnectorConfig): Record<string, unknown> {
   return config instanceof ConnectorConfig ? config.toDict({ includeSecrets: true }) : wireKeys(config);
+}
+
+/** @throws ConnectorError `conflict` where a change is for another version than the stored one. */
+export function checkVersion(patch: ConnectorPatchDict, stored: number): void {
+  if (patch.version === undefined || patch.version === stored) return;
+  const message = `version is ${stored} by now, not ${patch.version}; read the connector again`;
+  throw new ConnectorError('conflict', message, { details: { version: stored } });
 }

@@ -353,16 +353,15 @@ async function insertBelowConnector(db: Database, invocation: InvocationRecord):
   throw new ConnectorError('not_found', 'the connector of the invocation does not exist');
 }
 
-const INSERT = prepared<InvocationRow, never>(
-  (db, value) =>
-    db
-      .insertInto('invocations')
-      .columns(INVOCATION_COLUMNS)
-      .expression(
-        db
-          .selectFrom('connectors')
-          .select(INVOCATION_COLUMNS.map((column) => sql.val(value(column)).as(column)))
-          .where('connector_id', '=', value('connector_id'))
-          .where('tenant_id', '=', value('tenant_id')),
-      ) as never,
+const INSERT = prepared<InvocationRow, never>((db, value) =>
+  db
+    .insertInto('invocations')
+    .columns(INVOCATION_COLUMNS)
+    .expression(
+      db
+        .selectFrom('connectors')
+        .select(INVOCATION_COLUMNS.map((column) => sql.val(value(column)).as(column)))
+        .where('connector_id', '=', value('connector_id'))
+        .where('tenant_id', '=', value('tenant_id')),
+    ),
 );

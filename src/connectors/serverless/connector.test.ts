@@ -35,7 +35,7 @@ describe('a synchronous call', () => {
   });
 
   it('is made once when the platform may have it, and again when it was not sent', async () => {
-    let sent: boolean | undefined;
+    let sent: boolean | undefined = undefined;
     const { functions, calls } = await functionsOf(
       async () => {
         throw new ConnectorError('unavailable', 'down', { details: sent === undefined ? {} : { sent } });

@@ -21,8 +21,9 @@ import {
   type ClaimedInvocation,
   type Invocation,
   type InvocationLog,
+  type InvocationPage,
   type InvocationRecord,
-  type InvocationStatus,
+  type ListInvocationsOptions,
 } from './invocations.ts';
 import { checkedPayload } from './json.ts';
 import { serverlessSettings, type ServerlessSettings } from './schema.ts';
@@ -41,26 +42,6 @@ export type InvokeOptions = CallOptions & {
   readonly idempotencyKey?: string | undefined;
   /** The function's own limit, in seconds; the connector's `timeout_seconds` unless given. */
   readonly timeoutSeconds?: number | undefined;
-};
-
-/** Which invocations to list. */
-export type ListInvocationsOptions = CallOptions & {
-  readonly function?: string | undefined;
-  readonly status?: InvocationStatus | undefined;
-  /** Accepted at or after. */
-  readonly since?: Date | undefined;
-  /** Accepted before. */
-  readonly until?: Date | undefined;
-  /** 100 by default, at most 1,000. */
-  readonly limit?: number | undefined;
-  /** What the page before answered. */
-  readonly cursor?: string | undefined;
-};
-
-/** Invocations, newest first, without results and logs. */
-export type InvocationPage = {
-  readonly invocations: readonly Invocation[];
-  readonly nextCursor?: string;
 };
 
 export type ServerlessParts = {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { ConnectorError } from '../../errors/error.ts';
+import type { CallOptions } from '../base.ts';
 import type { FunctionFailure, JsonValue, NativeRun } from './driver.ts';
 
 /** Every state of an invocation; the last five are ends. */
@@ -152,6 +153,26 @@ export type Invocation = {
   readonly native?: NativeRun;
 };
 
+/** Which invocations to list. */
+export type ListInvocationsOptions = CallOptions & {
+  readonly function?: string | undefined;
+  readonly status?: InvocationStatus | undefined;
+  /** Accepted at or after. */
+  readonly since?: Date | undefined;
+  /** Accepted before. */
+  readonly until?: Date | undefined;
+  /** 100 by default, at most 1,000. */
+  readonly limit?: number | undefined;
+  /** What the page before answered. */
+  readonly cursor?: string | undefined;
+};
+
+/** Invocations, newest first, without results and logs. */
+export type InvocationPage = {
+  readonly invocations: readonly Invocation[];
+  readonly nextCursor?: string;
+};
+
 /** A stored invocation as callers see it. */
 export function invocationOf(
   record: InvocationSummary & Partial<Pick<InvocationRecord, 'result' | 'logs'>>,
@@ -165,7 +186,7 @@ export function invocationOf(
     // A completed function that answered nothing has the result null; one that has not ended has none.
     ...(status === 'completed' && result !== undefined && { result }),
     ...(error !== null && { error }),
-    ...(logs != null && { logs }),
+    ...(logs !== null && logs !== undefined && { logs }),
     ...(durationMs !== null && { durationMs }),
     createdAt,
     ...(endedAt !== null && { endedAt }),

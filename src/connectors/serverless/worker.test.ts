@@ -68,13 +68,12 @@ function worker(store: Store, clock: TestClock, turn: Turned, queue = queueOf(st
     ceilings: { all: 64, perTenant: 32 },
   });
   closing.push(() => made.close());
-  const runner = (tenantId: string, connectorId: string): InvocationRunner => ({
-    tenantId,
-    connectorId,
-    maxConcurrency: 10,
-    turn,
-  });
-  return { made, runner, warnings, watch: () => made.watch(async (...of) => runner(...of)) };
+  // Of each connector its tenant is what claims its rows.
+  const runner = async (connectorId: string): Promise<InvocationRunner | undefined> => {
+    const found = await store.getConnector(null, connectorId);
+    return found && { tenantId: found.record.tenantId, connectorId, maxConcurrency: 10, turn };
+  };
+  return { made, warnings, watch: () => made.watch(runner) };
 }
 
 const forever: Turned = (_invocation, signal) =>

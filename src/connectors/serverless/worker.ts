@@ -78,11 +78,11 @@ export class InvocationWorker {
   }
 
   /** Looks for what is due now and every few seconds: what other workers left, and what waited for its time. */
-  watch(find: (tenantId: string, connectorId: string) => Promise<InvocationRunner | undefined>): void {
+  watch(find: (connectorId: string) => Promise<InvocationRunner | undefined>): void {
     const look = async () => {
       try {
-        for (const { tenantId, connectorId } of await this.#queue.due(new Date(this.#clock.now()))) {
-          const runner = await find(tenantId, connectorId);
+        for (const { connectorId } of await this.#queue.due(new Date(this.#clock.now()))) {
+          const runner = await find(connectorId);
           if (runner) this.offer(runner);
         }
       } catch (error) {
