@@ -39,7 +39,10 @@ const CASES: Readonly<
   },
   'function.remove': { kind: 'serverless', rest: 'echo' },
   'function.invoke': { kind: 'serverless', rest: 'echo', asking: { body: { payload: 1 } } },
+  'function.logs': { kind: 'serverless', rest: 'echo' },
+  'invocation.list': { kind: 'serverless' },
   'invocation.get': { kind: 'serverless', rest: 'REQUEST' },
+  'invocation.cancel': { kind: 'serverless', rest: 'REQUEST' },
 };
 /** Operations that name no connector; what they show is checked below. */
 const UNNAMED = [

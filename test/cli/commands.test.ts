@@ -75,11 +75,16 @@ describe.each(['in process', 'over HTTP'])('%s', (way) => {
     const [good, bad] = [join(folder, 'double.ts'), join(folder, 'broken.ts')];
     await writeFile(good, 'export const handler = ({ n }: { n: number }) => n * 2;');
     await writeFile(bad, 'export const handler = (');
-    expect(await run(['functions', 'deploy', 'jobs', 'double', good])).toMatchObject({
+    expect(await run(['functions', 'deploy', 'jobs', good])).toMatchObject({
       code: 0,
-      stdout: 'deployed double\n',
+      stdout: 'deployed double, version 1\n',
     });
-    expect(await run(['functions', 'deploy', 'jobs', 'double', bad])).toMatchObject({ code: 2 });
+    const refused = await run(['functions', 'deploy', 'jobs', bad, '--name', 'double']);
+    expect(refused).toMatchObject({
+      code: 2,
+      stdout: '',
+      stderr: expect.stringContaining('index.ts:1:24: '),
+    });
     const invoked = await run(['functions', 'invoke', 'jobs', 'double', '--payload', '{"n": 21}', '--json']);
     expect(json(invoked)).toMatchObject({ status: 'completed', result: 42 });
   });

@@ -217,7 +217,7 @@ export const fakeServerless = defineServerlessDriver({
   options,
   capabilities: {
     deploy: true,
-    logs: false,
+    logs: true,
     native: false,
     limits: { payloadBytes: 1_000_000, timeoutSeconds: 60 },
   },
@@ -257,6 +257,12 @@ export const fakeServerless = defineServerlessDriver({
       async remove(name) {
         behave(given);
         return functions.delete(name);
+      },
+      async logs(name, limit) {
+        behave(given);
+        if (!functions.has(name)) throw new ConnectorError('not_found', `there is no function ${name}`);
+        const entries = [{ text: 'hello' }, { requestId: 'r1', text: 'there' }];
+        return entries.map((entry) => ({ at: new Date(0), ...entry })).slice(-limit);
       },
       async check() {
         behave(given);

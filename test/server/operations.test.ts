@@ -414,6 +414,51 @@ describe('functions', () => {
   });
 });
 
+describe('invocations', () => {
+  const at = () => `/connectors/${ids.serverless}`;
+  const listed = async (query: string) => {
+    const page = (await ask(`GET ${at()}/invocations?${query}`)).json as {
+      invocations: { request_id: string; status: string; result?: unknown }[];
+      next_cursor?: string;
+    };
+    return { ...page, requests: page.invocations.map(({ request_id }) => request_id) };
+  };
+  const accepted = async (name: string) => {
+    const { json } = await ask(`POST ${at()}/functions/${name}/invocations`, { body: { async: true } });
+    return (json as { request_id: string }).request_id;
+  };
+
+  it('are listed by their function, the newest first, page by page, without their results', async () => {
+    await ask(`PUT ${at()}/functions/counted`, { body: { code: 'export const handler = (e) => e' } });
+    const made: string[] = [];
+    for (let i = 0; i < 3; i++) made.unshift(await accepted('counted'));
+    for (const id of made) await ask(`GET ${at()}/invocations/${id}?wait=10`);
+    const first = await listed('function=counted&limit=2');
+    const second = await listed(`function=counted&limit=2&cursor=${first.next_cursor}`);
+    expect(new Set([...first.requests, ...second.requests])).toEqual(new Set(made));
+    expect(second.next_cursor).toBeUndefined();
+    for (const one of first.invocations) expect(one).not.toHaveProperty('result');
+    expect((await listed('function=counted&status=completed')).requests).toHaveLength(3);
+    expect((await listed('function=counted&status=failed')).requests).toEqual([]);
+    expect((await listed('function=counted&until=2020-01-01T00:00:00Z')).requests).toEqual([]);
+    expect((await listed('function=counted&since=2020-01-01T00:00:00Z')).requests).toHaveLength(3);
+  });
+
+  it('are cancelled while they run, and answered as they ended from then on', async () => {
+    const id = await accepted('slow');
+    const cancelled = await ask(`POST ${at()}/invocations/${id}/cancel`);
+    expect(cancelled).toMatchObject({ status: 200, json: { request_id: id, status: 'cancelled' } });
+    expect((await ask(`POST ${at()}/invocations/${id}/cancel`)).text).toBe(cancelled.text);
+    expect((await ask(`GET ${at()}/invocations/${id}?wait=60`)).text).toBe(cancelled.text);
+  });
+
+  it('leave what their function wrote', async () => {
+    const { json } = await ask(`GET ${at()}/functions/echo/logs?limit=1`);
+    expect(json).toEqual({ logs: [{ at: '1970-01-01T00:00:00.000Z', request_id: 'r1', text: 'there' }] });
+    expect(await ask(`GET ${at()}/functions/none/logs`)).toMatchObject({ status: 404 });
+  });
+});
+
 describe('keys, figures and providers', () => {
   it('are made, listed without the key, and revoked', async () => {
     const made = await server.ask('POST /keys?tenant_id=acme', {
