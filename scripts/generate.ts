@@ -11,7 +11,7 @@ import { operations } from '../src/operations/index.ts';
 import type { AnyDriver } from '../src/registry/catalog.ts';
 import { openApiDocument } from '../src/server/openapi.ts';
 import { capabilitiesPage, driverPage, errorsPage, loadersModule } from './generate/pages.ts';
-import { parseSeen, parseSeenFiles, type SeenDriver } from './generate/seen.ts';
+import { parseSeen, parseSeenCases, type SeenDriver } from './generate/seen.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -79,10 +79,10 @@ async function load(name: string): Promise<AnyDriver> {
 function withSeen(driver: AnyDriver): SeenDriver {
   const path = `src/drivers/${driver.kind}/${driver.id}/seen.json`;
   const text = readText(path);
-  if (text === undefined) return { driver, seen: undefined, seenFiles: undefined };
-  return driver.kind === 'file'
-    ? { driver, seen: undefined, seenFiles: parseSeenFiles(text, path) }
-    : { driver, seen: parseSeen(text, path), seenFiles: undefined };
+  if (text === undefined) return { driver, seen: undefined, seenCases: undefined };
+  return driver.kind !== 'vector'
+    ? { driver, seen: undefined, seenCases: parseSeenCases(text, path) }
+    : { driver, seen: parseSeen(text, path), seenCases: undefined };
 }
 
 function filesIn(folder: string): readonly string[] {

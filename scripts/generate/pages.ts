@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 import { codeRow, ERROR_CODES, type ErrorCode, type Recovery } from '../../src/errors/codes.ts';
 import { optionRows } from './options.ts';
-import { seenFilesMatrix, seenMatrix, seenParagraph, type SeenDriver } from './seen.ts';
+import { seenCasesMatrix, seenMatrix, seenParagraph, type SeenDriver } from './seen.ts';
 import { table } from './table.ts';
 
 const RETRIED: Readonly<Record<Recovery, string>> = {
@@ -52,8 +52,7 @@ export function capabilitiesPage(seenDrivers: readonly SeenDriver[]): string {
     const head = ['Capability or limit', ...those.map(({ id }) => `[${id}](drivers/${kind}-${id}.md)`)];
     const rows = names.map((name) => [`\`${name}\``, ...facts.map((fact) => fact.get(name) ?? '')]);
     const seen = seenDrivers.filter(({ driver }) => driver.kind === kind);
-    const matrix =
-      kind === 'vector' ? `\n${seenMatrix(seen)}` : kind === 'file' ? `\n${seenFilesMatrix(seen)}` : '';
+    const matrix = kind === 'vector' ? `\n${seenMatrix(seen)}` : `\n${seenCasesMatrix(seen)}`;
     return `## ${kind}\n\n${table(head, rows)}${matrix}`;
   });
   return `# Capabilities

@@ -1,5 +1,5 @@
 import type { AnyDriver } from '../../src/registry/catalog.ts';
-import type { FileSeen } from '../../src/testing/file-seen.ts';
+import type { CasesSeen } from '../../src/testing/cases-seen.ts';
 import type { Seen } from '../../src/testing/vector-seen.ts';
 import { table } from './table.ts';
 
@@ -7,13 +7,16 @@ import { table } from './table.ts';
 export type SeenDriver = {
   readonly driver: AnyDriver;
   readonly seen: Seen | undefined;
-  readonly seenFiles: FileSeen | undefined;
+  readonly seenCases: CasesSeen | undefined;
 };
 
-/** Which file drivers a real backend answered, and which a double. */
-export function seenFilesMatrix(drivers: readonly SeenDriver[]): string {
-  const head = ['Seen', ...drivers.map(({ driver }) => `[${driver.id}](drivers/file-${driver.id}.md)`)];
-  const facts: readonly (readonly [string, (seen: FileSeen) => string])[] = [
+/** Which drivers of a kind a real backend answered, and which a double. */
+export function seenCasesMatrix(drivers: readonly SeenDriver[]): string {
+  const head = [
+    'Seen',
+    ...drivers.map(({ driver }) => `[${driver.id}](drivers/${driver.kind}-${driver.id}.md)`),
+  ];
+  const facts: readonly (readonly [string, (seen: CasesSeen) => string])[] = [
     ['Tested', ({ mode }) => mode],
     ['Against', ({ name }) => name],
     ['Cases of the suite', ({ passed }) => `${passed} passed`],
@@ -21,11 +24,11 @@ export function seenFilesMatrix(drivers: readonly SeenDriver[]): string {
   ];
   const rows = facts.map(([name, of]) => [
     name,
-    ...drivers.map(({ seenFiles }) => (seenFiles ? of(seenFiles) : 'not seen')),
+    ...drivers.map(({ seenCases }) => (seenCases ? of(seenCases) : 'not seen')),
   ]);
   return `### What answered the suite
 
-\`live\` was a real server or file system, \`wire\` a double that checks each request against the vendor's published
+\`live\` was a real server, runtime or file system, \`wire\` a double that checks each request against the vendor's published
 contract. The pages of the drivers name the cases that were not asked for.
 
 ${table(head, rows)}`;
@@ -58,8 +61,8 @@ ${table(head, rows)}`;
 }
 
 /** How a driver was tested, for its own page. */
-export function seenParagraph({ driver, seen, seenFiles }: SeenDriver): string {
-  if (driver.kind === 'file' && seenFiles) return filesParagraph(seenFiles);
+export function seenParagraph({ driver, seen, seenCases }: SeenDriver): string {
+  if (driver.kind !== 'vector' && seenCases) return casesParagraph(seenCases);
   if (!seen) return 'What the conformance suite saw was not kept.\n';
   const how =
     seen.mode === 'live'
@@ -68,24 +71,24 @@ export function seenParagraph({ driver, seen, seenFiles }: SeenDriver): string {
   return `${how} Of the golden corpus of filters: ${counted(seen.filters)}.\n`;
 }
 
-function filesParagraph({ mode, name, passed, waived }: FileSeen): string {
+function casesParagraph({ mode, name, passed, waived }: CasesSeen): string {
   const how = mode === 'live' ? `live, against ${name}` : `by wire, against ${name}`;
   const lines = Object.entries(waived).map(([what, why]) => `- not asked for: ${what} (${why})\n`);
   return `By the conformance suite, ${how}: ${passed} cases passed.\n${lines.length > 0 ? '\n' : ''}${lines.join('')}`;
 }
 
 /**
- * The content of a file driver's `seen.json`.
+ * The content of a `seen.json` that counts cases.
  *
  * @throws Error when it is none.
  */
-export function parseSeenFiles(text: string, path: string): FileSeen {
+export function parseSeenCases(text: string, path: string): CasesSeen {
   // A parse boundary, as below.
-  const seen = JSON.parse(text) as Partial<FileSeen>;
+  const seen = JSON.parse(text) as Partial<CasesSeen>;
   const known = (seen.mode === 'live' || seen.mode === 'wire') && typeof seen.name === 'string';
   if (!known || typeof seen.passed !== 'number' || !seen.waived)
     throw new Error(`${path} is not what the suite writes`);
-  return seen as FileSeen;
+  return seen as CasesSeen;
 }
 
 /**

@@ -7,7 +7,7 @@ import { NEVER } from '../policies/pipeline.ts';
 import { ATTACKS } from './file-attacks.ts';
 import { testListing, testNames } from './file-listing.ts';
 import { testPresign } from './file-presign.ts';
-import { watchCases } from './file-seen.ts';
+import { watchCases } from './cases-seen.ts';
 import { testConcurrency, testStreams } from './file-streams.ts';
 import { bytes, chunksOf, collect, fileConnector, text, untouchable, type FileSuite } from './file-suite.ts';
 import { refuses, testWrites } from './file-writes.ts';

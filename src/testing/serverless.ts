@@ -8,6 +8,8 @@ import type {
 } from '../connectors/serverless/driver.ts';
 import type { ConnectorRegistry } from '../registry/registry.ts';
 import { NEVER } from '../policies/pipeline.ts';
+import { watchCases } from './cases-seen.ts';
+import type { SuiteEngine } from './seen.ts';
 import { CONFORMANCE_FUNCTIONS, idleServerlessConnector, serverlessConnector } from './serverless-suite.ts';
 
 /** The driver to prove, and how to open it. */
@@ -15,6 +17,8 @@ export type ServerlessDriverCase = {
   readonly driver: Pick<ServerlessDriver, 'id' | 'capabilities'>;
   /** A client that nobody else uses; called once. Without `deploy` it must have `CONFORMANCE_FUNCTIONS` already. */
   readonly open: () => Promise<ServerlessClient>;
+  /** What answers, kept as `seen.json` beside the test: set it where the drivers' matrix shall say so. */
+  readonly engine?: SuiteEngine;
 };
 type Parts = { readonly functions: () => ServerlessConnector; readonly client: () => ServerlessClient };
 
@@ -22,7 +26,7 @@ type Parts = { readonly functions: () => ServerlessConnector; readonly client: (
  * Proves with Vitest that a serverless driver does what its capabilities declare and that what they do not is refused
  * before any I/O. Call it from the driver's own test file.
  */
-export function testServerlessDriver({ driver, open }: ServerlessDriverCase): void {
+export function testServerlessDriver({ driver, open, engine }: ServerlessDriverCase): void {
   const { capabilities } = driver;
   describe(`serverless/${driver.id} keeps the contract of a serverless driver`, () => {
     let client: ServerlessClient;
@@ -37,6 +41,7 @@ export function testServerlessDriver({ driver, open }: ServerlessDriverCase): vo
       }
     });
     afterAll(() => registry.close());
+    const cases = watchCases({});
     const parts: Parts = { functions: () => functions, client: () => client };
 
     testCalls(parts);
@@ -45,9 +50,25 @@ export function testServerlessDriver({ driver, open }: ServerlessDriverCase): vo
     if (capabilities.deploy) testDeploying(parts);
     else testNoDeploying(capabilities);
 
-    it(`${capabilities.deploy ? 'has' : 'has no'} methods for deploying, as declared`, () => {
-      expect(typeof client.deploy).toBe(capabilities.deploy ? 'function' : 'undefined');
-      expect(typeof client.remove).toBe(capabilities.deploy ? 'function' : 'undefined');
+    it('has the methods that its capabilities say, and no others', () => {
+      const { deploy, logs, native } = capabilities;
+      const declared = {
+        deploy,
+        remove: deploy,
+        logs,
+        start: native !== false,
+        follow: native === 'follow',
+        outcomeOf: native === 'callback',
+      };
+      const found = (name: keyof typeof declared) => typeof client[name] === 'function';
+      expect({
+        deploy: found('deploy'),
+        remove: found('remove'),
+        logs: found('logs'),
+        start: found('start'),
+        follow: found('follow'),
+        outcomeOf: found('outcomeOf'),
+      }).toEqual(declared);
     });
 
     it('refuses what is over its limits before any I/O', async () => {
@@ -63,6 +84,7 @@ export function testServerlessDriver({ driver, open }: ServerlessDriverCase): vo
     it('passes its own check', async () => {
       expect(await client.check(NEVER)).toBeInstanceOf(Array);
     });
+    cases.report(engine);
   });
 }
 

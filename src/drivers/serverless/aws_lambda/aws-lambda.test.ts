@@ -19,7 +19,11 @@ afterAll(async () => {
   await server.close();
 });
 
-testServerlessDriver({ driver, open: () => clientTo(server.url, {}, { trusted: false }) });
+testServerlessDriver({
+  driver,
+  engine: { mode: 'live', name: 'the Lambda server of serverless-offline 14' },
+  open: () => clientTo(server.url, {}, { trusted: false }),
+});
 
 describe('a call of Lambda', () => {
   it('tells the function which invocation it is', async () => {

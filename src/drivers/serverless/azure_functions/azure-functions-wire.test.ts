@@ -67,7 +67,11 @@ afterAll(async () => {
   for (const server of [tokens, manager, host]) await server.close();
 });
 
-testServerlessDriver({ driver, open });
+testServerlessDriver({
+  driver,
+  engine: { mode: 'wire', name: 'what Microsoft publishes of the Functions host and its Durable API' },
+  open,
+});
 
 it('lists what can be called here, from every page', async () => {
   const client = await open();

@@ -24,7 +24,11 @@ const open = (options: object) =>
 describe('Workers in workerd, each at a URL of its own', () => {
   const urls = () =>
     Object.fromEntries(REAL_FUNCTIONS.map((name) => [name, `${real.url}/functions/${name}`]));
-  testServerlessDriver({ driver, open: () => open({ functions: urls() }) });
+  testServerlessDriver({
+    driver,
+    engine: { mode: 'live', name: 'workerd, by miniflare 4' },
+    open: () => open({ functions: urls() }),
+  });
 });
 
 describe('Workers in workerd behind one address, listed by a double of the REST API', () => {

@@ -29,6 +29,7 @@ afterAll(async () => {
 describe('found by the Cloud Run Admin API and called with ID tokens', () => {
   testServerlessDriver({
     driver,
+    engine: { mode: 'live', name: '@google-cloud/functions-framework 5' },
     open: () =>
       driver.open(
         driver.options.parse({ ...google.options, ca: front.ca }),

@@ -24,6 +24,7 @@ afterAll(() => server.close());
 // Over HTTPS, with a key and signed calls, which the server checks by the recipe of the README.
 testServerlessDriver({
   driver,
+  engine: { mode: 'live', name: 'servers of node:https' },
   open: () =>
     opened({
       endpoint: server.url,

@@ -3,4 +3,8 @@ import driver from './index.ts';
 import { openLocal, scratchFolder } from './local.fixture.ts';
 
 const scratch = scratchFolder();
-testServerlessDriver({ driver, open: () => openLocal(scratch()) });
+testServerlessDriver({
+  driver,
+  engine: { mode: 'live', name: 'Deno 2.9 on Linux' },
+  open: () => openLocal(scratch()),
+});

@@ -15,7 +15,11 @@ afterAll(async () => {
   await shared.close();
   shared.assertNoProblems();
 });
-testServerlessDriver({ driver, open: () => clientTo(shared.url, { password: SECRET }) });
+testServerlessDriver({
+  driver,
+  engine: { mode: 'wire', name: 'what OpenFaaS publishes of its gateway' },
+  open: () => clientTo(shared.url, { password: SECRET }),
+});
 
 const opened = new Opened();
 afterEach(() => opened.close());

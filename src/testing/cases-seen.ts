@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { SuiteEngine } from './seen.ts';
 
-/** What a file driver was seen to do in the conformance suite, kept as `seen.json` beside it. */
-export type FileSeen = SuiteEngine & {
+/** What came of the conformance suite's cases for one driver, kept as `seen.json` beside it. */
+export type CasesSeen = SuiteEngine & {
   /** Cases of the suite that passed. */
   readonly passed: number;
   /** Cases that this deployment could not be asked for, and why. */
@@ -40,7 +40,7 @@ export function watchCases(waivers: Readonly<Record<string, string>>): {
       if (engine === undefined) return;
       it('does what seen.json says', async ({ skip }) => {
         skip(failed > 0, 'not every case passed');
-        const seen: FileSeen = { ...engine, passed, waived: Object.fromEntries(waived) };
+        const seen: CasesSeen = { ...engine, passed, waived: Object.fromEntries(waived) };
         await expect(`${JSON.stringify(seen, null, 2)}\n`).toMatchFileSnapshot('./seen.json');
       });
     },
