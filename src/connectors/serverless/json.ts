@@ -3,31 +3,52 @@ import type { InvocationOutcome, JsonValue } from './driver.ts';
 
 const MAX_DEPTH = 64;
 
+/** An array or object that is being walked, and which of its children is next. */
+type Walked = {
+  readonly part: Readonly<Record<string | number, unknown>>;
+  /** Absent for an array. */
+  readonly keys: readonly string[] | undefined;
+  readonly length: number;
+  next: number;
+};
+
 /**
  * The value itself, once it is known to be plain JSON: finite numbers, plain objects, dense arrays, at most 64 deep.
  *
- * Iterative, so that no depth exhausts the stack; a cycle is refused as too deep. Each part takes a
- * byte of text at least, so counting them ends the walk over a graph that is small in memory and endless as text. The key `__proto__` is refused because a later copy of the object
- * would change a prototype with it.
+ * Iterative, so that no depth exhausts the stack; a cycle is refused as too deep. Only the parts around the one that is
+ * looked at are remembered, and the path is put together for an error alone: a few megabytes of text have millions of
+ * parts. Each takes a byte of text at least, so counting them ends the walk over a graph that is small in memory and
+ * endless as text. The key `__proto__` is refused because a later copy of the object would change a prototype with it.
  *
  * @throws ConnectorError `invalid_argument` with the path of the first bad part, `payload_too_large` with more parts than `maxBytes`.
  */
 function plainJson(value: unknown, at: string, maxBytes: number): JsonValue {
-  const stack: { readonly value: unknown; readonly path: string; readonly depth: number }[] = [
-    { value, path: at, depth: 0 },
-  ];
-  let nodes = 0;
-  for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
-    nodes++;
-    if (nodes > maxBytes) throw tooLarge(at, maxBytes);
-    const { value: part, path, depth } = node;
-    if (isScalar(part)) continue;
-    if (depth >= MAX_DEPTH) throw invalidField(at, `is at most ${MAX_DEPTH} levels deep`);
-    for (const [key, child] of entriesOf(part, path)) {
-      const childPath = typeof key === 'number' ? `${path}[${key}]` : `${path}.${key.slice(0, 64)}`;
-      if (key === '__proto__') throw invalidField(childPath, 'is not an allowed key');
-      stack.push({ value: child, path: childPath, depth: depth + 1 });
+  const around: Walked[] = [];
+  let parts = 0;
+  const look = (part: unknown): void => {
+    parts++;
+    if (parts > maxBytes) throw tooLarge(at, maxBytes);
+    if (isScalar(part)) return;
+    if (around.length >= MAX_DEPTH) throw invalidField(at, `is at most ${MAX_DEPTH} levels deep`);
+    const walked = walkOf(part);
+    if (walked === undefined)
+      throw invalidField(
+        pathOf(at, around),
+        'is JSON: string, finite number, boolean, null, array or plain object',
+      );
+    around.push(walked);
+  };
+  look(value);
+  for (let here = around.at(-1); here !== undefined; here = around.at(-1)) {
+    const { part, keys, length, next } = here;
+    if (next >= length) {
+      around.pop();
+      continue;
     }
+    here.next = next + 1;
+    const key = keys === undefined ? next : (keys[next] ?? '');
+    if (key === '__proto__') throw invalidField(pathOf(at, around), 'is not an allowed key');
+    look(part[key]);
   }
   // Every part was checked above.
   return value as JsonValue;
@@ -76,11 +97,22 @@ function isScalar(part: unknown): boolean {
   );
 }
 
-function entriesOf(part: unknown, path: string): Iterable<readonly [string | number, unknown]> {
-  if (Array.isArray(part)) return part.entries();
-  if (typeof part === 'object' && part !== null) {
-    const prototype: unknown = Object.getPrototypeOf(part);
-    if (prototype === Object.prototype || prototype === null) return Object.entries(part);
-  }
-  throw invalidField(path, 'is JSON: string, finite number, boolean, null, array or plain object');
+/** `undefined` for what is no array and no plain object. */
+function walkOf(part: unknown): Walked | undefined {
+  if (typeof part !== 'object' || part === null) return undefined;
+  // Read by its own keys alone.
+  const walked = part as Walked['part'];
+  if (Array.isArray(part)) return { part: walked, keys: undefined, length: part.length, next: 0 };
+  const prototype: unknown = Object.getPrototypeOf(part);
+  if (prototype !== Object.prototype && prototype !== null) return undefined;
+  const keys = Object.keys(part);
+  return { part: walked, keys, length: keys.length, next: 0 };
+}
+
+/** Where the walk is. */
+function pathOf(at: string, around: readonly Walked[]): string {
+  const steps = around.map(({ keys, next }) =>
+    keys === undefined ? `[${next - 1}]` : `.${(keys[next - 1] ?? '').slice(0, 64)}`,
+  );
+  return at + steps.join('');
 }
