@@ -89,6 +89,9 @@ export async function httpApp({
   const checkHost = hostCheck(host);
   const authentication = new Authentication(registry);
   app.decorateRequest('caller', null);
+  // Where there is nothing, no body is read: what is wrong with it would hide that.
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', (_request, _payload, done) => done(null));
   app.setErrorHandler(fail);
   app.setNotFoundHandler((request, reply) =>
     fail(new ConnectorError('not_found', 'there is nothing at this path'), request, reply),

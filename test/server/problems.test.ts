@@ -17,6 +17,10 @@ const JSON_TYPE = { 'content-type': 'application/json' };
 it.each([
   ['GET /nothing', {}, 404, 'not_found'],
   ['GET //nothing', {}, 404, 'not_found'],
+  ['PUT //nothing', { raw: '', headers: JSON_TYPE }, 404, 'not_found'],
+  ['POST //nothing', { raw: '{"name": "hidden', headers: JSON_TYPE }, 404, 'not_found'],
+  ['POST /nothing', { raw: '{"name": "hidden', headers: JSON_TYPE }, 404, 'not_found'],
+  ['POST //nothing', { raw: 'x'.repeat(2 ** 21) }, 404, 'not_found'],
   ['PUT /connectors', {}, 405, 'unsupported'],
   ['OPTIONS /connectors', {}, 405, 'unsupported'],
   [
