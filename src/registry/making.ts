@@ -147,6 +147,7 @@ export function makeConnector(
       return new ServerlessConnector({
         ...shared,
         capabilities: driver.capabilities,
+        ...(driver.outcomeOf && { outcomeOf: driver.outcomeOf }),
         invocations: parts.invocations.logOf(record),
         worker: parts.invocations.worker,
         clock: parts.clock,

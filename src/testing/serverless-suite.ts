@@ -4,6 +4,7 @@ import {
   defineServerlessDriver,
   type ServerlessCapabilities,
   type ServerlessClient,
+  type ServerlessDriver,
 } from '../connectors/serverless/driver.ts';
 import type { RegistryOptions } from '../registry/opening.ts';
 import type { ServerlessConnectorSpec } from '../registry/spec.ts';
@@ -30,7 +31,14 @@ export const CONFORMANCE_FUNCTIONS = {
 export async function serverlessConnector(
   client: ServerlessClient,
   capabilities: ServerlessCapabilities,
-  options: RegistryOptions & { readonly spec?: Partial<ServerlessConnectorSpec> } = {},
+  {
+    spec,
+    outcomeOf,
+    ...options
+  }: RegistryOptions & {
+    readonly spec?: Partial<ServerlessConnectorSpec>;
+    readonly outcomeOf?: ServerlessDriver['outcomeOf'];
+  } = {},
 ): Promise<{ readonly functions: ServerlessConnector; readonly registry: ConnectorRegistry }> {
   const driver = defineServerlessDriver({
     kind: 'serverless',
@@ -39,12 +47,12 @@ export async function serverlessConnector(
     options: z.strictObject({}),
     capabilities,
     open: async () => client,
+    ...(outcomeOf && { outcomeOf }),
   });
   const registry = await ConnectorRegistry.open({
     drivers: { 'serverless/proven': async () => ({ default: driver }) },
     ...options,
   });
-  const { spec } = options;
   const functions = await registry.createServerlessConnector({
     tenantId: 'tenant-1',
     name: 'functions',

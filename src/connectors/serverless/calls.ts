@@ -8,6 +8,7 @@ import type {
   NativeRun,
   ServerlessCapabilities,
   ServerlessClient,
+  ServerlessDriver,
 } from './driver.ts';
 import type { InvocationRecord } from './invocations.ts';
 import { checkedOutcome } from './json.ts';
@@ -22,6 +23,7 @@ const ATTEMPT_SLACK_MS = 5_000;
 export type CallsParts = {
   readonly session: ClientSession<ServerlessClient>;
   readonly capabilities: ServerlessCapabilities;
+  readonly outcomeOf?: ServerlessDriver['outcomeOf'];
   readonly clock: Clock;
   /** Where a platform reports the end of an invocation; `undefined` where the registry has no address. */
   readonly callbackUrl: (requestId: string) => string | undefined;
@@ -114,12 +116,23 @@ export class FunctionCalls {
     );
   }
 
-  /** @throws ConnectorError `invalid_argument` where the callback says nothing, `unsupported` where the platform sends none. */
-  async outcomeOf(callback: FunctionCallback): Promise<NativeOutcome> {
-    const call = { operation: 'serverless.callback', idempotent: true, once: true };
-    const outcome = await this.#parts.session.run(call, async (client) => client.outcomeOf?.(callback));
-    if (outcome) return this.#checked(outcome);
-    throw this.#parts.named(new ConnectorError('unsupported', 'this platform calls nobody back'));
+  /**
+   * What a platform says of an end; without the policies, since nothing is asked of it, and it says that once.
+   *
+   * @throws ConnectorError `invalid_argument` where the callback says nothing, `unsupported` where the platform sends none.
+   */
+  outcomeOf(callback: FunctionCallback): NativeOutcome {
+    const { outcomeOf, named } = this.#parts;
+    try {
+      if (!outcomeOf) throw new ConnectorError('unsupported', 'this platform calls nobody back');
+      return this.#checked(outcomeOf(callback));
+    } catch (error) {
+      if (!isConnectorError(error)) throw error;
+      // It ran, and what came of it can be had from nowhere else.
+      if (error.code === 'payload_too_large')
+        return { status: 'failed', error: { name: error.code, message: error.message } };
+      throw named(error);
+    }
   }
 
   /** What ended otherwise than by completing has no result that could be refused. */

@@ -12,6 +12,7 @@ import type {
   FunctionSource,
   ServerlessCapabilities,
   ServerlessClient,
+  ServerlessDriver,
 } from './driver.ts';
 import {
   cursorOf,
@@ -28,7 +29,7 @@ import {
 import { checkedPayload } from './json.ts';
 import { serverlessSettings, type ServerlessSettings } from './schema.ts';
 import { StoredInvocations } from './stored-invocations.ts';
-import { endedNow, takeTurn } from './turns.ts';
+import { endedNow, endOf, takeTurn } from './turns.ts';
 import { LEASE_MS, type InvocationRunner, type InvocationWorker, type Turn } from './worker.ts';
 
 /** What every platform's names fit in; each refuses more. Nothing that a path or a query would be made of. */
@@ -49,6 +50,8 @@ export type ServerlessParts = {
   readonly activity?: ConnectorActivity;
   readonly session: ClientSession<ServerlessClient>;
   readonly capabilities: ServerlessCapabilities;
+  /** The driver's. */
+  readonly outcomeOf?: ServerlessDriver['outcomeOf'];
   readonly invocations: InvocationLog;
   /** Runs what is stored; one for all connectors of a process. */
   readonly worker: InvocationWorker;
@@ -294,9 +297,7 @@ export class ServerlessConnector extends DriverConnector<ServerlessClient> imple
   async completed(requestId: string, callback: FunctionCallback): Promise<boolean> {
     const record = await this.#invocations.get(requestId);
     if (!record || record.endedAt !== null) return false;
-    const { status, ...outcome } = await this.#calls.outcomeOf(callback);
-    const end = endedNow(status, outcome, record, this.#turnHost);
-    return this.#worker.end(record, end);
+    return this.#worker.end(record, endOf(this.#calls.outcomeOf(callback), record, this.#turnHost));
   }
 
   /** Parsed once for each configuration: the worker asks at every turn. */

@@ -126,8 +126,6 @@ export interface ServerlessClient extends Client {
   follow?(name: string, run: NativeRun, signal: AbortSignal): Promise<NativeOutcome | undefined>;
   /** Asks the platform to end a started run; one that has ended is none of its business. */
   stop?(name: string, run: NativeRun, signal: AbortSignal): Promise<void>;
-  /** What a callback says. @throws ConnectorError `invalid_argument` where it says nothing. */
-  outcomeOf?(callback: FunctionCallback): NativeOutcome;
   /** What a function wrote, newest last; at most `limit` entries. */
   logs?(name: string, limit: number, signal: AbortSignal): Promise<readonly FunctionLog[]>;
   /** Replaces the function as a whole, or leaves the old one. @throws ConnectorError `invalid_argument` when it does not build. */
@@ -143,7 +141,16 @@ export type ServerlessDriver<Options extends z.ZodObject = z.ZodObject> = Driver
   Options,
   ServerlessClient,
   OpenContext
->;
+> & {
+  /**
+   * What a platform with `native: 'callback'` says of the end of a run.
+   *
+   * Not the client's: a platform says it once, perhaps when it cannot be reached itself, and it has to count even then.
+   *
+   * @throws ConnectorError `invalid_argument` where it says nothing, `payload_too_large` where the result is over the limit.
+   */
+  readonly outcomeOf?: (callback: FunctionCallback) => NativeOutcome;
+};
 
 /** A serverless driver, with the type of its options carried into `open`. */
 export function defineServerlessDriver<Options extends z.ZodObject>(

@@ -8,6 +8,7 @@ import type {
   JsonValue,
   ServerlessCapabilities,
   ServerlessClient,
+  ServerlessDriver,
 } from './driver.ts';
 
 /** What a function does in a test. */
@@ -23,6 +24,7 @@ type Setting = RegistryOptions & {
   readonly spec?: Partial<ServerlessConnectorSpec>;
   readonly capabilities?: Partial<ServerlessCapabilities>;
   readonly client?: Partial<ServerlessClient>;
+  readonly outcomeOf?: ServerlessDriver['outcomeOf'];
 };
 
 const closing: (() => Promise<void>)[] = [];

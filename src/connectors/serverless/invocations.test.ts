@@ -419,11 +419,11 @@ describe('a platform that calls back', () => {
           urls.push(callbackUrl ?? '');
           return { kind: 'queued call', id: requestId };
         },
-        outcomeOf: ({ body }: { body: Uint8Array }): NativeOutcome => ({
-          status: 'completed',
-          result: new TextDecoder().decode(body),
-        }),
       },
+      outcomeOf: ({ body }: { body: Uint8Array }): NativeOutcome => ({
+        status: 'completed',
+        result: new TextDecoder().decode(body),
+      }),
     };
   }
   const sealedIn = (url: string | undefined) => (url ?? '').split('/').at(-1) ?? '';
@@ -459,6 +459,20 @@ describe('a platform that calls back', () => {
     await functions.cancel(second.requestId);
     expect(await say(sealedIn(urls[1]), 'late')).toBe(false);
     expect(await functions.getResult(second.requestId)).toMatchObject({ status: 'cancelled' });
+  });
+
+  it('ran, also where it failed and told no time: its key does not run it again', async () => {
+    const { urls, ...platform } = calling();
+    const outcomeOf = (): NativeOutcome => ({ status: 'failed', error: { name: 'E', message: 'no' } });
+    const { functions, registry } = await functionsOf(echo, { ...platform, outcomeOf });
+    const call = () => functions.invoke('f', 1, { async: true, idempotencyKey: 'k' });
+    const { requestId } = await call();
+    await expect.poll(() => urls.length).toBe(1);
+    await registry.functionCallback(functions.connectorId, sealedIn(urls[0]), {
+      ...{ headers: {}, body: encode('') },
+    });
+    expect(await call()).toMatchObject({ requestId, status: 'failed', durationMs: expect.any(Number) });
+    expect(urls).toHaveLength(1);
   });
 
   it('is only called where nobody knows an address of this registry', async () => {

@@ -181,8 +181,8 @@ class Ends {
     this.host = host;
   }
 
-  of({ status, ...outcome }: NativeOutcome): InvocationEnd {
-    return this.#end(status, { ...outcome, durationMs: outcome.durationMs ?? this.#ageMs() });
+  of(outcome: NativeOutcome): InvocationEnd {
+    return endOf(outcome, this.invocation, this.host);
   }
 
   timedOut(thrown: ConnectorError): Turn {
@@ -206,13 +206,19 @@ class Ends {
     return Math.min(MAX_BACKOFF_MS, retryDelayMs * 2 ** failures) * random();
   }
 
-  #ageMs(): number {
-    return this.host.clock.now() - this.invocation.createdAt.getTime();
-  }
-
   #end(status: InvocationEnd['status'], patch: EndPatch): InvocationEnd {
     return endedNow(status, patch, this.invocation, this.host);
   }
+}
+
+/** The end of what ran; where nobody took the time, it is that since it was accepted. */
+export function endOf(
+  { status, ...outcome }: NativeOutcome,
+  invocation: Pick<InvocationRecord, 'createdAt' | 'idempotencyKey'>,
+  host: Pick<TurnHost, 'clock' | 'resultTtlMs'>,
+): InvocationEnd {
+  const { durationMs = host.clock.now() - invocation.createdAt.getTime() } = outcome;
+  return endedNow(status, { ...outcome, durationMs }, invocation, host);
 }
 
 type EndPatch = {

@@ -1,5 +1,6 @@
 import { invalidField, type FunctionCallback, type NativeOutcome } from '../../../driver.ts';
 import { failureIn, millisecondsOf, successOf } from './answers.ts';
+import { inLimit, MAX_BYTES, tooLarge } from './client.ts';
 
 /**
  * What the queue-worker posted when a call had ended: the function's body and headers, and the status of its answer in
@@ -10,7 +11,8 @@ import { failureIn, millisecondsOf, successOf } from './answers.ts';
  * time that the function was called, and a call may be made more often than once. The time is the queue-worker's own
  * where no watchdog took it.
  *
- * @throws ConnectorError `invalid_argument` where it has no status, as what anybody else would post.
+ * @throws ConnectorError `invalid_argument` where it has no status, as what anybody else would post;
+ *   `payload_too_large` as of a call that is waited for.
  */
 export function outcomeOfCallback({ headers, body }: FunctionCallback): NativeOutcome {
   const given = headers['x-function-status'] ?? '';
@@ -19,8 +21,9 @@ export function outcomeOfCallback({ headers, body }: FunctionCallback): NativeOu
   const durationMs = millisecondsOf(headers['x-duration-seconds']);
   const timed = durationMs === undefined ? {} : { durationMs };
   if (status < 300) {
+    if (body.byteLength > MAX_BYTES) throw tooLarge();
     const get = (name: string): string | null => headers[name.toLowerCase()] ?? null;
-    return { ...successOf('', { status, headers: { get }, body }, 0), ...timed };
+    return { ...inLimit(successOf('', { status, headers: { get }, body }, 0)), ...timed };
   }
   const error = failureIn(status, new TextDecoder().decode(body));
   // The watchdog's and the gateway's word for a function that ran too long (`exec_timeout`, `upstream_timeout`).

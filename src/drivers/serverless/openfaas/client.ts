@@ -6,18 +6,15 @@ import {
   withinTime,
   type ClientInvocation,
   type Clock,
-  type FunctionCallback,
   type FunctionInfo,
   type FunctionLog,
   type InvocationOutcome,
   type JsonValue,
-  type NativeOutcome,
   type NativeRun,
   type Note,
   type ServerlessClient,
 } from '../../../driver.ts';
 import { hasNoEndpoint, outcomeOfAnswer, refusalOf } from './answers.ts';
-import { outcomeOfCallback } from './callback.ts';
 import type { Call, FunctionStatus, Gateway } from './gateway.ts';
 import { infoOf, listing } from './listing.ts';
 import { readLogs } from './logs.ts';
@@ -121,10 +118,6 @@ export class OpenfaasFunctions implements ServerlessClient {
     );
   }
 
-  outcomeOf(callback: FunctionCallback): NativeOutcome {
-    return outcomeOfCallback(callback);
-  }
-
   /** What the replicas that run now have written; without one there is nothing. */
   async logs(name: string, limit: number, signal: AbortSignal): Promise<readonly FunctionLog[]> {
     const address = addressOf(name, this.#namespace);
@@ -196,11 +189,16 @@ function notFound(name: string): ConnectorError {
   return new ConnectorError('not_found', `there is no function ${name}`);
 }
 
-/** A text that was bounded as bytes may be longer as JSON. */
-function inLimit(outcome: InvocationOutcome): InvocationOutcome {
+/** A text that was bounded as bytes may be longer as JSON. @throws ConnectorError `payload_too_large`. */
+export function inLimit(outcome: InvocationOutcome): InvocationOutcome {
   const { result } = outcome;
   if (typeof result !== 'string' || Buffer.byteLength(JSON.stringify(result)) <= MAX_BYTES) return outcome;
-  throw new ConnectorError('payload_too_large', `the result is longer than ${MAX_BYTES} bytes as JSON`, {
+  throw tooLarge();
+}
+
+/** The error of a result that is over the limit. */
+export function tooLarge(): ConnectorError {
+  return new ConnectorError('payload_too_large', `the result is longer than ${MAX_BYTES} bytes as JSON`, {
     details: { maxBytes: MAX_BYTES },
   });
 }

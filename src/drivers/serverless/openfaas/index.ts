@@ -1,4 +1,5 @@
 import { defineServerlessDriver } from '../../../driver.ts';
+import { outcomeOfCallback } from './callback.ts';
 import { openOpenfaas } from './open.ts';
 import { openfaasOptions } from './options.ts';
 import { MAX_BYTES } from './client.ts';
@@ -18,4 +19,5 @@ export default defineServerlessDriver({
     limits: { payloadBytes: MAX_BYTES, timeoutSeconds: 900 },
   },
   open: openOpenfaas,
+  outcomeOf: outcomeOfCallback,
 });

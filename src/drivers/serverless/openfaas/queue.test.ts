@@ -1,8 +1,9 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { NEVER } from '../../../policies/pipeline.ts';
-import type { FunctionCallback, ServerlessClient } from '../../../driver.ts';
+import type { FunctionCallback } from '../../../driver.ts';
 import { INVOCATION, Opened, REQUEST_ID, SECRET } from './clients.fixture.ts';
 import { conformanceFunctions, watched } from './functions-double.fixture.ts';
+import driver from './index.ts';
 import { callbackServer, work } from './queue-worker-double.fixture.ts';
 
 const opened = new Opened();
@@ -14,8 +15,7 @@ async function callbacks() {
   return server;
 }
 
-const outcome = (client: ServerlessClient, callback: FunctionCallback | undefined) =>
-  callback && client.outcomeOf?.(callback);
+const outcome = (callback: FunctionCallback | undefined) => callback && driver.outcomeOf?.(callback);
 
 describe('a call for the queue', () => {
   it('is POST /async-function/NAME with the address and the id of the invocation', async () => {
@@ -67,7 +67,7 @@ describe('a call for the queue', () => {
     expect(await work(gateway)).toEqual([204]);
     expect(taken).toHaveLength(1);
     expect(taken[0]?.headers).toMatchObject({ 'x-call-id': REQUEST_ID, 'x-function-name': name });
-    expect(outcome(client, taken[0])).toEqual(end);
+    expect(outcome(taken[0])).toEqual(end);
   });
 
   it('that is reported twice says the same twice', async () => {
@@ -75,7 +75,7 @@ describe('a call for the queue', () => {
     const { url, taken } = await callbacks();
     await client.start?.('random', null, { ...INVOCATION, callbackUrl: url }, NEVER);
     expect(await work(gateway, 2)).toEqual([204, 204]);
-    expect(outcome(client, taken[1])).toEqual(outcome(client, taken[0]));
+    expect(outcome(taken[1])).toEqual(outcome(taken[0]));
   });
 
   it('goes to the namespace of the connector', async () => {
@@ -104,7 +104,7 @@ describe('a call for the queue', () => {
     const { url, taken } = await callbacks();
     await client.start?.('absent', null, { ...INVOCATION, callbackUrl: url }, NEVER);
     await work(gateway);
-    expect(outcome(client, taken[0])).toMatchObject({
+    expect(outcome(taken[0])).toMatchObject({
       status: 'failed',
       error: { message: 'answered 404: error finding function absent.openfaas-fn: not found' },
     });
@@ -140,18 +140,16 @@ describe('a callback', () => {
   it.each([undefined, '', '99', '600', '2000', 'ok', '200, 500', '1e2', ' 200'])(
     'with the status %s is invalid_argument',
     async (status) => {
-      const { client } = await opened.both();
       const callback = { headers: { 'x-function-status': status }, body: new Uint8Array() };
-      expect(() => client.outcomeOf?.(callback)).toThrow(
+      expect(() => driver.outcomeOf?.(callback)).toThrow(
         expect.objectContaining({ code: 'invalid_argument' }),
       );
     },
   );
 
   it('takes the first of several times, and none that is no time', async () => {
-    const { client } = await opened.both();
     const of = (seconds: string) =>
-      outcome(client, {
+      outcome({
         headers: { 'x-function-status': '204', 'x-duration-seconds': seconds },
         body: new Uint8Array(),
       });
@@ -160,9 +158,16 @@ describe('a callback', () => {
     expect(of('-1')).toEqual({ status: 'completed', result: null });
   });
 
+  it.each([
+    ['as it came', 'x'.repeat(6 * 2 ** 20 + 1)],
+    ['as JSON', '"'.repeat(3 * 2 ** 20)],
+  ])('with more than a result may be %s is payload_too_large', async (_how, text) => {
+    const callback = { headers: { 'x-function-status': '200' }, body: new TextEncoder().encode(text) };
+    expect(() => outcome(callback)).toThrow(expect.objectContaining({ code: 'payload_too_large' }));
+  });
+
   it('with bytes that are no text is a failure', async () => {
-    const { client } = await opened.both();
     const callback = { headers: { 'x-function-status': '200' }, body: Uint8Array.of(0xff, 0xfe) };
-    expect(outcome(client, callback)).toMatchObject({ status: 'failed', error: { name: 'ResultError' } });
+    expect(outcome(callback)).toMatchObject({ status: 'failed', error: { name: 'ResultError' } });
   });
 });
