@@ -14,6 +14,8 @@ type Parameters = { readonly connector_id: string; readonly sealed: string };
 export function mountCallbacks(app: FastifyInstance, registry: ConnectorRegistry): void {
   void app.register(async (callbacks) => {
     callbacks.removeAllContentTypeParsers();
+    // The framework refuses a type that is none; a function may answer one, and its platform does not post twice.
+    callbacks.addHook('onRequest', async ({ raw }) => void delete raw.headers['content-type']);
     callbacks.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
     callbacks.post<{ Params: Parameters }>(
       `${CALLBACK_PREFIX}/:connector_id/:sealed`,
@@ -21,10 +23,7 @@ export function mountCallbacks(app: FastifyInstance, registry: ConnectorRegistry
       async (request, reply) => {
         const { connector_id, sealed } = request.params;
         const headers = Object.fromEntries(
-          Object.entries(request.headers).map(([name, value]) => [
-            name,
-            Array.isArray(value) ? value.join(', ') : value,
-          ]),
+          Object.entries(request.raw.headersDistinct).map(([name, values]) => [name, values?.join(', ')]),
         );
         // Without a body there is no parser to make one.
         const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
