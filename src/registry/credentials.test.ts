@@ -1,7 +1,8 @@
 import { inspect } from 'node:util';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { ConnectorError } from '../errors/error.ts';
 import { registryWith, vectors } from './registry.fixture.ts';
+import { ConnectorRegistry } from './registry.ts';
 
 const CANARY = 'canary-91c0-secret';
 
@@ -162,5 +163,46 @@ describe('options for administrators', () => {
     await expect(
       registry.forTenant('acme').update(connector.connectorId, { config: { options: { root: '/etc' } } }),
     ).rejects.toMatchObject({ code: 'permission_denied' });
+  });
+
+  it('are refused to a tenant also where they are credentials, which go on as they are kept', async () => {
+    // Its text names files and URLs of this host.
+    const account = (file: string) =>
+      JSON.stringify({
+        ...{ type: 'external_account', audience: 'a', subject_token_type: 't' },
+        token_url: 'https://sts.example.com/token',
+        service_account_impersonation_url: 'https://iam.example.com/sa:generateAccessToken',
+        credential_source: { file },
+      });
+    const registry = await ConnectorRegistry.open();
+    onTestFinished(() => registry.close());
+    const spec = (external_account: string) => ({
+      name: 'functions',
+      provider: 'gcp_functions',
+      config: {
+        endpoint: 'https://functions.example.com',
+        authType: 'iam' as const,
+        credentials: { external_account },
+      },
+    });
+    const tenant = registry.forTenant('acme');
+    const denied = {
+      code: 'permission_denied',
+      issues: [{ path: 'config.credentials.external_account' }],
+    };
+    await expect(tenant.createServerlessConnector(spec(account('/etc/passwd')))).rejects.toMatchObject(
+      denied,
+    );
+    const admin = registry.forTenant('acme', { admin: true });
+    const { connectorId } = await admin.createServerlessConnector(spec(account('/run/token')));
+    for (const config of [
+      { credentials: { external_account: account('/etc/passwd') } },
+      { options: { external_account: account('/etc/passwd') } },
+    ])
+      await expect(tenant.update(connectorId, { config })).rejects.toMatchObject(denied);
+    const kept = await tenant.update(connectorId, {
+      config: { timeoutSeconds: 5, credentials: { external_account: '***' } },
+    });
+    expect(kept.config.timeoutSeconds).toBe(5);
   });
 });

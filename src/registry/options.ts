@@ -120,7 +120,10 @@ function refuseAdminOnly(
 ): void {
   const reference = Object.entries(credentials).find(([, value]) => typeof value !== 'string');
   const option = loaded.adminPaths.find((path) => valueAt(options, path.split('.')) !== undefined);
-  const path = reference ? `config.credentials.${reference[0]}` : option && `config.options.${option}`;
+  // One that is a secret is among the credentials by now. What is kept, an administrator has set.
+  const hidden = loaded.adminPaths.find((path) => (credentials[path] ?? MASK) !== MASK);
+  const credential = reference?.[0] ?? hidden;
+  const path = credential ? `config.credentials.${credential}` : option && `config.options.${option}`;
   if (!path) return;
   const what = reference ? 'a reference to where a credential is kept' : 'this option';
   throw new ConnectorError('permission_denied', `${path}: only an administrator may set ${what}`, {
