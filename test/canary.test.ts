@@ -96,11 +96,11 @@ it('shows no credential while it is changed, kept, referenced and removed', asyn
   });
   const { connector_id: id } = made.json as { connector_id: string };
   await everyOperation(id, 'vector', 'keep');
-  const patch = (config: unknown) => ask(`PATCH /connectors/${id}`, { body: { config } });
+  const patch = (config: unknown, by = {}) => ask(`PATCH /connectors/${id}`, { body: { config }, ...by });
   expect(await patch({ credentials: { api_key: canary() } })).toMatchObject({ status: 200 });
-  expect(await patch({ credentials: { api_key: '***' }, options: { mode: 'down' } })).toMatchObject({
-    status: 200,
-  });
+  const elsewhere = { credentials: { api_key: '***' }, options: { mode: 'down' } };
+  expect(await patch(elsewhere)).toMatchObject({ status: 403 });
+  expect(await patch(elsewhere, { key: server.root })).toMatchObject({ status: 200 });
   await everyOperation(id, 'vector', 'keep');
   const connector = await server.registry.get(id);
   seen.push(

@@ -4,7 +4,7 @@ import {
   type ConnectorActivity,
   type ConnectorRecord,
 } from '../connectors/base.ts';
-import { ConnectorConfig } from '../connectors/config.ts';
+import { ConnectorConfig, MASK } from '../connectors/config.ts';
 import { newConnectorId } from '../connectors/connector-id.ts';
 import { FileConnector } from '../connectors/file/connector.ts';
 import { ServerlessConnector } from '../connectors/serverless/connector.ts';
@@ -78,6 +78,7 @@ export async function prepareConfig(
   readonly trusted: boolean;
 }> {
   const trusted = admin || (record.trusted && staysTrusted(record.config, changed));
+  if (record.trusted && !trusted) refuseKept(changed);
   if (!isDriverKind(record.connectorType)) {
     const kept = await parts.store.getSecrets(record.tenantId, record.connectorId);
     return {
@@ -105,6 +106,22 @@ function staysTrusted(before: ConnectorConfig, changed: ConnectorConfig): boolea
   return (
     leadsTo(changed) === leadsTo(before) &&
     Object.keys(before.credentials).every((name) => Object.hasOwn(changed.credentials, name))
+  );
+}
+
+/**
+ * An administrator's credentials do not go along to where a tenant says: whoever listens there would be told them.
+ *
+ * @throws ConnectorError `permission_denied`.
+ */
+function refuseKept({ credentials }: ConnectorConfig): void {
+  const kept = Object.keys(credentials).find((name) => credentials[name] === MASK);
+  if (kept === undefined) return;
+  const path = `config.credentials.${kept}`;
+  throw new ConnectorError(
+    'permission_denied',
+    `${path}: an administrator's credentials stay with the endpoint and the options that they were given for; give your own with the change`,
+    { issues: [{ path, message: 'is an administrator’s, and is given anew with this change' }] },
   );
 }
 

@@ -156,7 +156,7 @@ describe('egress', () => {
       [{ credentials: { api_key: 'another' } }, true],
       [{ timeout_seconds: 5 }, true],
       [{ credentials: {} }, false],
-      [{ auth_type: 'iam' }, false],
+      [{ auth_type: 'iam', credentials: {} }, false],
     ] as const) {
       const { registry, seen } = await registryWith({ remote: true });
       const made = await registry.createVectorConnector({
@@ -168,6 +168,39 @@ describe('egress', () => {
       await updated.connect();
       expect(seen.opened.at(-1)?.context.trusted).toBe(isTrusted);
     }
+  });
+
+  it("never takes an administrator's credentials to where a tenant says", async () => {
+    for (const config of [
+      { endpoint: url },
+      { options: { mode: 'b' } },
+      { auth_type: 'iam' },
+      // What is left of them would be a tenant's to take elsewhere by the next change.
+      { credentials: { api_key: '***' } },
+    ]) {
+      const { registry } = await registryWith({ remote: true });
+      const { connectorId } = await registry.createVectorConnector({
+        ...vectors(),
+        config: { authType: 'api_key', credentials: { api_key: 'one', 'auth.password': 'two' } },
+      });
+      const tenant = registry.forTenant('acme', { admin: false });
+      await expect(tenant.updateFromDict(connectorId, { config })).rejects.toMatchObject({
+        code: 'permission_denied',
+        issues: [{ path: 'config.credentials.api_key' }],
+      });
+      const credentials = { api_key: 'own' };
+      await tenant.updateFromDict(connectorId, { config: { ...config, credentials } });
+    }
+  });
+
+  it("takes a tenant's own along as before", async () => {
+    const { registry, seen } = await registryWith({ remote: true });
+    const tenant = registry.forTenant('acme', { admin: false });
+    const config = { credentials: { api_key: 'own' } };
+    const { connectorId } = await tenant.createVectorConnector({ ...vectors(), config });
+    const moved = await tenant.updateFromDict(connectorId, { config: { options: { mode: 'b' } } });
+    await moved.connect();
+    expect(seen.opened.at(-1)?.options).toEqual({ api_key: 'own', mode: 'b' });
   });
 
   it('remembers over a restart whom it trusts', async () => {
