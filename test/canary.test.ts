@@ -96,7 +96,8 @@ it('shows no credential while it is changed, kept, referenced and removed', asyn
   });
   const { connector_id: id } = made.json as { connector_id: string };
   await everyOperation(id, 'vector', 'keep');
-  const patch = (config: unknown, by = {}) => ask(`PATCH /connectors/${id}`, { body: { config }, ...by });
+  const patch = (config: unknown, by = {}) =>
+    ask(`PATCH /connectors/${id}?tenant_id=acme`, { body: { config }, ...by });
   expect(await patch({ credentials: { api_key: canary() } })).toMatchObject({ status: 200 });
   const elsewhere = { credentials: { api_key: '***' }, options: { mode: 'down' } };
   expect(await patch(elsewhere)).toMatchObject({ status: 403 });
