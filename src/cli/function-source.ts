@@ -1,13 +1,11 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
-import { basename, extname, join, relative, sep } from 'node:path';
+import { basename, extname, join, relative, resolve, sep } from 'node:path';
 import { ConnectorError } from '../errors/error.ts';
 import { localError } from './local-file.ts';
 
 /** What is sent, at most: the server takes 8 MiB with what stands around it. */
 const MAX_BYTES = 5 * 2 ** 20;
 const MAX_FILES = 1_000;
-/** What a folder of sources holds that no function is made of. */
-const LEFT_OUT: ReadonlySet<string> = new Set(['.git', 'node_modules/.cache', '.DS_Store']);
 const SOURCES: ReadonlySet<string> = new Set(
   '.ts .mts .cts .tsx .js .mjs .cjs .jsx .json .txt .md'.split(' '),
 );
@@ -28,14 +26,18 @@ export type LocalSource = {
 export async function localSource(path: string): Promise<LocalSource> {
   try {
     const found = await stat(path);
-    if (found.isFile())
-      return {
-        name: basename(path, extname(path)),
-        source: { code: await textOf(path), filename: basename(path) },
-      };
+    if (found.isFile()) {
+      const code = await textOf(path, MAX_BYTES);
+      if (code === undefined)
+        throw new ConnectorError(
+          'invalid_argument',
+          `${path} has more than ${MAX_BYTES / 2 ** 20} MB, which is the most that a function has`,
+        );
+      return { name: basename(path, extname(path)), source: { code, filename: basename(path) } };
+    }
     if (!found.isDirectory())
       throw new ConnectorError('invalid_argument', `${path} is neither a file nor a folder`);
-    return { name: basename(join(process.cwd(), path)), source: { files: await filesOf(path) } };
+    return { name: basename(resolve(path)), source: { files: await filesOf(path) } };
   } catch (error) {
     throw localError(error, path);
   }
@@ -43,23 +45,23 @@ export async function localSource(path: string): Promise<LocalSource> {
 
 async function filesOf(root: string): Promise<Readonly<Record<string, string>>> {
   const files: Record<string, string> = {};
-  let bytes = 0;
+  let left = MAX_BYTES;
   const folders = [root];
   for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
     for (const entry of await readdir(folder, { withFileTypes: true })) {
       const path = join(folder, entry.name);
-      const name = relative(root, path).split(sep).join('/');
-      if (LEFT_OUT.has(entry.name) || LEFT_OUT.has(name)) continue;
+      // What tools and editors keep beside the sources, and what people keep to themselves.
+      if (entry.name.startsWith('.')) continue;
       if (entry.isDirectory()) folders.push(path);
       if (!entry.isFile() || !SOURCES.has(extname(entry.name))) continue;
-      const text = await textOf(path);
-      files[name] = text;
-      bytes += Buffer.byteLength(text);
-      if (bytes > MAX_BYTES || Object.keys(files).length > MAX_FILES)
+      const text = Object.keys(files).length < MAX_FILES ? await textOf(path, left) : undefined;
+      if (text === undefined)
         throw new ConnectorError(
           'invalid_argument',
           `${root} has more than ${MAX_FILES} source files or ${MAX_BYTES / 2 ** 20} MB; bundle it into one file first, for example: npx esbuild ${join(root, 'index.ts')} --bundle --format=esm --platform=node`,
         );
+      files[relative(root, path).split(sep).join('/')] = text;
+      left -= Buffer.byteLength(text);
     }
   }
   if (Object.keys(files).length === 0)
@@ -67,7 +69,9 @@ async function filesOf(root: string): Promise<Readonly<Record<string, string>>> 
   return files;
 }
 
-async function textOf(path: string): Promise<string> {
+/** A file as text; `undefined` where it is longer than `limit` bytes, which is found out before it is read. */
+async function textOf(path: string, limit: number): Promise<string | undefined> {
+  if ((await stat(path)).size > limit) return undefined;
   const bytes = await readFile(path);
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);

@@ -45,6 +45,13 @@ export const settings = z.object({
     .default('')
     .transform((list) => list.split(',').flatMap((cidr) => cidr.trim() || []))
     .describe('Addresses and ranges that they may reach besides public ones: 10.20.0.0/16,fd00:1::/64.'),
+  CONNECTORS_MAX_INVOCATIONS: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(64)
+    .describe('Asynchronous invocations that run at once, at most, and half as many of one tenant.'),
   CONNECTORS_MASTER_KEY: z
     .string()
     .optional()

@@ -16,6 +16,7 @@ export type Target = {
   readonly dataDir: string;
   readonly egress: EgressOptions;
   readonly publicUrl: string | undefined;
+  readonly maxInvocations: number;
 };
 
 /** The target that options name, and the environment where they name none. `--data-dir` wins over CONNECTORS_URL. */
@@ -33,6 +34,7 @@ export function targetOf(
       allowCidrs: settings.CONNECTORS_EGRESS_ALLOW,
     },
     publicUrl: settings.CONNECTORS_PUBLIC_URL,
+    maxInvocations: settings.CONNECTORS_MAX_INVOCATIONS,
   };
 }
 
@@ -67,7 +69,7 @@ export function openServedRegistry(target: Target, terminal: Terminal, log: Log)
 type OpenOptions = Pick<RegistryOptions, 'log' | 'resumeInvocations'> & { readonly needsDirectory: boolean };
 
 async function open(
-  { dataDir, apiKey, egress, publicUrl }: Target,
+  { dataDir, apiKey, egress, publicUrl, maxInvocations }: Target,
   terminal: Terminal,
   { needsDirectory, ...options }: OpenOptions,
 ): Promise<ConnectorRegistry> {
@@ -78,6 +80,7 @@ async function open(
       env: terminal.env,
       egress,
       publicUrl,
+      maxInvocations,
       ...options,
     });
   } catch (error) {
