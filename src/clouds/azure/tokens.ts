@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import {
+  bodyWithin,
   ConnectorError,
   httpFailure,
   isConnectorError,
@@ -19,6 +20,8 @@ const ASSERTION = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
 const RENEW_BEFORE_MS = 300_000;
 /** What one attempt to get a token may take, whoever waits for it. */
 const ATTEMPT_MS = 30_000;
+/** Beyond any token: the authority may be anybody's. */
+const MAX_ANSWER_BYTES = 262_144;
 
 type Token = { readonly text: string; readonly expiresAtMs: number };
 type Fetching = (signal: AbortSignal) => Promise<Token>;
@@ -180,8 +183,10 @@ async function granted(
   try {
     const body = new URLSearchParams({ grant_type: 'client_credentials', ...form });
     response = await fetcher.fetch(url, { method: 'POST', body, signal });
-    answer = await response.json().catch(() => undefined);
+    answer = parsed(await bodyWithin(response, MAX_ANSWER_BYTES));
   } catch (error) {
+    if (isConnectorError(error) && error.code === 'payload_too_large')
+      throw new ConnectorError('backend_error', 'the authority answered no token');
     throw networkFailure(error, signal);
   }
   const { access_token: text, expires_in, error, error_codes } = (answer ?? {}) as Record<string, unknown>;
@@ -196,6 +201,14 @@ async function granted(
     throw new ConnectorError('auth_failed', `the authority refused the identity: ${refused}${code}`);
   const retryAfterMs = parseRetryAfter(response.headers.get('retry-after'), clock.now());
   throw httpFailure({ status: response.status, message: `no token${code}`, retryAfterMs });
+}
+
+function parsed(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(body)) as unknown;
+  } catch {
+    return undefined;
+  }
 }
 
 function tokenUrl(authority: string, tenant: string): string {

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import {
+  bodyWithin,
   type Clock,
   ConnectorError,
   type Fetcher,
@@ -10,6 +11,8 @@ import {
 } from '../../driver.ts';
 import type { FetchedToken } from './tokens.ts';
 
+/** Beyond any token, and what a metadata service says of a machine: the endpoint may be anybody's. */
+const MAX_ANSWER_BYTES = 262_144;
 /** The one token endpoint that google-auth-library knows, whatever a key says. */
 export const GOOGLE_TOKEN_ENDPOINT = 'https://oauth2.googleapis.com/token';
 
@@ -36,8 +39,10 @@ export function tokenFetch(
         ...(signal && { signal }),
       });
       // Read here: what breaks off in the library's hands is an error that keeps the request.
-      response = new Response(await answer.text(), { status: answer.status, headers: answer.headers });
+      const text = new TextDecoder().decode(await bodyWithin(answer, MAX_ANSWER_BYTES));
+      response = new Response(text, { status: answer.status, headers: answer.headers });
     } catch (error) {
+      if (isConnectorError(error) && error.code === 'payload_too_large') throw noToken();
       throw networkFailure(error, signal ?? undefined);
     }
     if (!response.ok) throw await refused(response, clock);
