@@ -16,6 +16,8 @@ const MAX_RETRIES = 2;
 const MAX_BACKOFF_MS = 30_000;
 /** A limit of the platform is waited out for as long as AWS Lambda does: https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html (read 2026-11-28). */
 const MAX_THROTTLED_MS = 6 * 3_600_000;
+/** However long a platform asks to wait: the longest that one means is until its next day begins. */
+const MAX_RETRY_AFTER_MS = 24 * 3_600_000;
 /** An invocation whose workers ended so often, one after another, is what ends them. */
 const MAX_TAKEOVERS = 20;
 /** How often a run that the platform carries on is asked about: a tenth of its age, within these. */
@@ -129,7 +131,8 @@ async function followed(
     return again(0, Math.min(FOLLOW_MS.most, Math.max(FOLLOW_MS.least, ageMs / 10)));
   } catch (error) {
     // The connector's session throws nothing else.
-    const { code, message, retryAfterMs = 0 } = error as ConnectorError;
+    const failure = error as ConnectorError;
+    const { code, message } = failure;
     if (signal.aborted) return again(invocation.failures, 0);
     // What only asks to wait is no failure.
     const failures = invocation.failures + (code === 'rate_limited' ? 0 : 1);
@@ -137,7 +140,7 @@ async function followed(
       return ends.lost(`the platform does not tell how ${native.kind} ${native.id} ended: ${message}`);
     return again(
       failures,
-      Math.max(retryAfterMs, Math.min(MAX_FOLLOW_BACKOFF_MS, FOLLOW_MS.most * 2 ** failures)),
+      Math.max(waitOf(failure), Math.min(MAX_FOLLOW_BACKOFF_MS, FOLLOW_MS.most * 2 ** failures)),
     );
   }
 }
@@ -159,7 +162,7 @@ function failed(
     return { defer: { status: 'queued', native: null, failures: invocation.failures }, dueInMs: 0 };
   }
   if (!mayRepeat) return ends.lost(failure.message, failure);
-  const retryAfterMs = failure.retryAfterMs ?? 0;
+  const retryAfterMs = waitOf(failure);
   if (failure.code === 'rate_limited') {
     const isOver = host.clock.now() - invocation.createdAt.getTime() > MAX_THROTTLED_MS;
     const dueInMs = Math.max(retryAfterMs, ends.backoffMs(invocation.failures));
@@ -169,6 +172,11 @@ function failed(
   if (!isTemporary || invocation.failures >= MAX_RETRIES) return ends.failed(failure, null);
   const dueInMs = Math.max(retryAfterMs, ends.backoffMs(invocation.failures));
   return { defer: { status: 'queued', native: null, failures: invocation.failures + 1 }, dueInMs };
+}
+
+/** What the platform asks to wait. Longer than dates go, an invocation would never be due again, nor ever expire. */
+function waitOf({ retryAfterMs = 0 }: ConnectorError): number {
+  return Math.min(retryAfterMs, MAX_RETRY_AFTER_MS);
 }
 
 /** Every way in which an invocation ends. */
