@@ -57,6 +57,15 @@ export class Folders {
     return removed;
   }
 
+  /** The connectors of a kind that have a folder. */
+  async connectorIds(kind: DriverKind): Promise<readonly string[]> {
+    const tenants = await namesIn(this.#root);
+    const found = await Promise.all(
+      tenants.map((tenant) => namesIn(join(this.#root, tenant, KINDS[kind].folder))),
+    );
+    return found.flat();
+  }
+
   async close(): Promise<void> {
     if (this.#temporary) await rm(join(this.#root, '..'), { recursive: true, force: true });
   }

@@ -1,13 +1,9 @@
 import type { ConnectorRecord } from '../connectors/base.ts';
-import type {
-  InvocationEnd,
-  InvocationLease,
-  InvocationLog,
-  InvocationQueue,
-} from '../connectors/serverless/invocations.ts';
+import type { InvocationLog, InvocationQueue } from '../connectors/serverless/invocations.ts';
 import { InvocationWorker, type InvocationRunner } from '../connectors/serverless/worker.ts';
 import type { Clock } from '../contract/clock.ts';
 import type { Log } from '../contract/driver.ts';
+import { pacer } from '../store/pacer.ts';
 import type { Store } from '../store/store.ts';
 import type { Folders } from './folders.ts';
 import { InvocationResults } from './invocation-results.ts';
@@ -39,7 +35,7 @@ export class InvocationWork {
     const queue: InvocationQueue = {
       claim: (wants, now, leaseEnd) => store.claimInvocations(wants, now, leaseEnd),
       renew: (leases, leaseEnd) => store.renewInvocations(leases, leaseEnd),
-      end: (lease, end) => this.#end(lease, end),
+      end: (lease, end) => this.#results.keep(lease, end, (stored) => store.endInvocation(lease, stored)),
       defer: (lease, deferral) => store.deferInvocation(lease, deferral),
       due: (now) => store.dueInvocations(now),
     };
@@ -85,6 +81,22 @@ export class InvocationWork {
     this.worker.watch(find);
   }
 
+  /** Removes the files of results that an earlier process wrote and did not come to name. */
+  async sweep(): Promise<void> {
+    const { store, folders } = this.#parts;
+    for (const connectorId of await folders.connectorIds('serverless')) {
+      const found = this.#isClosed ? undefined : await store.getConnector(null, connectorId);
+      if (!found) continue;
+      const { tenantId } = found.record;
+      const pause = pacer();
+      await this.#results.sweep({ tenantId, connectorId }, async (requestId) => {
+        await pause();
+        const record = await store.getInvocation(tenantId, connectorId, requestId);
+        return record?.resultFile ?? null;
+      });
+    }
+  }
+
   /** Lets what is accepted end for so long, then ends what still runs; it is taken up at the next start where it may be. */
   async close(graceMs: number): Promise<void> {
     const over = new AbortController();
@@ -94,13 +106,6 @@ export class InvocationWork {
     this.#isClosed = true;
     this.#cancelSweep();
     await this.worker.close();
-  }
-
-  async #end(lease: InvocationLease, end: InvocationEnd): Promise<boolean> {
-    const stored = await this.#results.put(lease, end);
-    const isOurs = await this.#parts.store.endInvocation(lease, stored);
-    if (!isOurs) await this.#results.remove(lease, stored);
-    return isOurs;
   }
 
   #removeExpired(): Promise<number> {

@@ -372,7 +372,8 @@ export class ConnectorRegistry implements AsyncDisposable {
     const { store, folders, log, invocations } = this.#parts;
     this.#sweeping = folders
       .sweep(async (id) => (await store.getConnector(null, id)) !== undefined)
-      .catch((error: unknown) => log.warn('left-over folders were not removed', { error: String(error) }));
+      .then(() => invocations.sweep())
+      .catch((error: unknown) => log.warn('what was left over was not removed', { error: String(error) }));
     await invocations.start(resume ? (id) => this.#functions(id) : undefined);
   }
 

@@ -1,0 +1,88 @@
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import type { InvocationEnd } from '../connectors/serverless/invocations.ts';
+import { serverlessConnector } from '../testing/serverless-suite.ts';
+import { Folders } from './folders.ts';
+import { InvocationResults } from './invocation-results.ts';
+import { ConnectorRegistry } from './registry.ts';
+
+let dataDir: string;
+beforeEach(async () => {
+  dataDir = await mkdtemp(join(tmpdir(), 'results-'));
+});
+afterEach(async () => {
+  await rm(dataDir, { recursive: true, force: true });
+});
+
+const LARGE = 'x'.repeat(300_000);
+const lease = { tenantId: 't', connectorId: 'c', requestId: 'r', fence: 2 };
+const where = { tenantId: 't', connectorId: 'c' };
+const end: InvocationEnd = {
+  status: 'completed',
+  result: LARGE,
+  resultFile: null,
+  error: null,
+  logs: null,
+  durationMs: 1,
+  endedAt: new Date(0),
+  expiresAt: new Date(1),
+};
+
+function results() {
+  const folders = new Folders(dataDir);
+  const folder = join(folders.connector('t', 'serverless', 'c'), 'results');
+  return { kept: new InvocationResults(folders), folder, files: () => readdir(folder) };
+}
+
+it('names a file that is there before its row is, and removes it where the row is not written', async () => {
+  const { kept, files } = results();
+  const seen: (readonly string[])[] = [];
+  const isStored = await kept.keep(lease, end, async ({ result, resultFile }) => {
+    seen.push(await files(), [resultFile ?? '']);
+    expect(result).toBeNull();
+    return false;
+  });
+  expect(isStored).toBe(false);
+  expect(seen[0]).toEqual(seen[1]);
+  expect(await files()).toEqual([]);
+});
+
+it('removes the files that no row names, and none that is about to be named', async () => {
+  const { kept, folder, files } = results();
+  let named: string | null = null;
+  const nameOf = async (requestId: string) => (requestId === 'r' ? named : null);
+  await kept.keep(lease, end, async ({ resultFile }) => {
+    await writeFile(join(folder, 'r.1.7.json'), 'of a worker that was killed');
+    await writeFile(join(folder, 'gone.1.7.json'), 'of a row that is gone');
+    await kept.sweep(where, nameOf);
+    expect(await files()).toEqual([resultFile]);
+    named = resultFile;
+    return true;
+  });
+  await kept.sweep(where, nameOf);
+  expect(await files()).toEqual([named]);
+});
+
+it('are swept when a registry is opened, and those that rows name stay', async () => {
+  const limits = { payloadBytes: 1_000, resultBytes: 1_000_000, timeoutSeconds: 900 };
+  const client = {
+    invoke: async () => ({ status: 'completed', result: LARGE }) as const,
+    listFunctions: async () => [],
+    check: async () => [],
+    close: async () => {},
+  };
+  const able = { deploy: false, logs: false, native: false, limits } as const;
+  const { functions, registry } = await serverlessConnector(client, able, { dataDir });
+  const { requestId } = await functions.invoke('f', 1, { async: true });
+  await functions.waitForResult(requestId);
+  await registry.close();
+  const { tenantId, connectorId } = functions;
+  const folder = join(new Folders(dataDir).connector(tenantId, 'serverless', connectorId), 'results');
+  const [named] = await readdir(folder);
+  await writeFile(join(folder, `${requestId}.0.7.json`), 'of a worker that was killed');
+  const again = await ConnectorRegistry.open({ dataDir });
+  await expect.poll(() => readdir(folder)).toEqual([named]);
+  await again.close();
+});
