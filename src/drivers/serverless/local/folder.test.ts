@@ -261,7 +261,7 @@ describe('a deployed function', () => {
     const refused = deploy('f', { code: '', filename: 'index.py' });
     await expect(refused).rejects.toMatchObject({
       code: 'invalid_argument',
-      issues: [{ path: 'source.filename' }],
+      issues: [{ path: 'filename' }],
     });
   });
 

@@ -29,11 +29,7 @@ export async function writeSource(folder: string, source: NewSource): Promise<vo
 
 async function writeCode(folder: string, code: string, filename = 'index.ts'): Promise<void> {
   if (Buffer.byteLength(code) > MAX_SOURCE_BYTES) throw tooLarge();
-  await writeNew(
-    join(folder, `index${moduleExtension(filename, 'source.filename')}`),
-    code,
-    'source.filename',
-  );
+  await writeNew(join(folder, `index${moduleExtension(filename, 'filename')}`), code, 'filename');
 }
 
 async function writeFiles(folder: string, files: Readonly<Record<string, string>>): Promise<void> {
@@ -95,7 +91,7 @@ function moduleExtension(filename: string, at: string): string {
 /** Copies a file as the index, or a folder without the links in it: what they lead to is not the function's own. */
 async function copySource(from: string, folder: string): Promise<void> {
   const info = await stat(from).catch(absent);
-  if (!info) throw invalidField('source.path', 'is a file or folder that exists');
+  if (!info) throw invalidField('path', 'is a file or folder that exists');
   if (info.isFile()) {
     if (info.size > MAX_SOURCE_BYTES) throw tooLarge();
     return writeCode(folder, await readFile(from, 'utf8'), basename(from));
