@@ -38,3 +38,6 @@ export const errorCode = z.enum(Object.keys(ERROR_CODES) as [ErrorCode, ...Error
 
 /** A moment, in answers. */
 export const instant = z.iso.datetime();
+
+/** A moment as callers say it, of any zone that it names. */
+export const givenInstant = z.iso.datetime({ offset: true });

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { INVOCATION_STATUSES } from '../connectors/serverless/invocations.ts';
-import { connectorId, instant } from './fields.ts';
+import { connectorId, givenInstant, instant } from './fields.ts';
 import { defineOperation } from './operation.ts';
 import { toWire } from './wire.ts';
 
@@ -64,8 +64,8 @@ export const invocationList = defineOperation({
     connector_id: connectorId,
     function: z.string().min(1).max(256).optional().describe('Only those of this function.'),
     status: z.enum(INVOCATION_STATUSES).optional().describe('Only those with this status.'),
-    since: instant.optional().describe('Only those accepted at this time or after.'),
-    until: instant.optional().describe('Only those accepted before this time.'),
+    since: givenInstant.optional().describe('Only those accepted at this time or after.'),
+    until: givenInstant.optional().describe('Only those accepted before this time.'),
     limit: z.int().min(1).max(1_000).default(100).describe('Invocations in the page, at most.'),
     cursor: z.string().max(256).optional().describe('The `next_cursor` of the page before.'),
   }),
