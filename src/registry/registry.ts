@@ -59,6 +59,7 @@ export type ListOptions = Scope & {
 /** What the holder of a signed address may do, and whose file it is. */
 export type SignedFile = SignedUse & { readonly tenantId: string };
 
+type TakeCallback = (callback: FunctionCallback) => Promise<boolean>;
 type Listener<Event> = (event: Event) => void;
 
 /**
@@ -295,15 +296,15 @@ export class ConnectorRegistry implements AsyncDisposable {
   }
 
   /**
-   * Takes what a platform says of an invocation that it carried on.
+   * What takes the word of a platform on an invocation that it carried on; false where that has ended.
    *
-   * @returns false where that has ended.
    * @throws ConnectorError `permission_denied` alike for an invalid address and for a connector that is gone.
    */
-  async functionCallback(connectorId: string, sealed: string, callback: FunctionCallback): Promise<boolean> {
+  async functionCallback(connectorId: string, sealed: string): Promise<TakeCallback> {
     const connector = await this.#functions(connectorId);
     if (!connector) throw invalidAddress();
-    return connector.completed(this.#parts.addresses.redeemCallback(connector, sealed), callback);
+    const requestId = this.#parts.addresses.redeemCallback(connector, sealed);
+    return (callback) => connector.completed(requestId, callback);
   }
 
   /** Proves that the store answers. */

@@ -17,6 +17,10 @@ export function mountCallbacks(app: FastifyInstance, registry: ConnectorRegistry
     // The framework refuses a type that is none; a function may answer one, and its platform does not post twice.
     callbacks.addHook('onRequest', async ({ raw }) => void delete raw.headers['content-type']);
     callbacks.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+    // Before the body: whoever has no address has nothing kept in memory for him.
+    callbacks.addHook<{ Params: Parameters }>('onRequest', async ({ params: { connector_id, sealed } }) => {
+      await registry.functionCallback(connector_id, sealed);
+    });
     callbacks.post<{ Params: Parameters }>(
       `${CALLBACK_PREFIX}/:connector_id/:sealed`,
       { bodyLimit: MAX_BYTES },
@@ -27,7 +31,8 @@ export function mountCallbacks(app: FastifyInstance, registry: ConnectorRegistry
         );
         // Without a body there is no parser to make one.
         const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
-        await registry.functionCallback(connector_id, sealed, { headers, body });
+        const take = await registry.functionCallback(connector_id, sealed);
+        await take({ headers, body });
         return reply.code(204).send();
       },
     );

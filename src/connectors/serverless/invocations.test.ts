@@ -437,8 +437,10 @@ describe('a platform that calls back', () => {
     const second = await functions.invoke('f', 2, { async: true });
     await expect.poll(() => urls.length).toBe(2);
     expect(urls[0]).toMatch(new RegExp(`^https://registry\\.test/callbacks/${connectorId}/[\\w.-]+$`));
-    const say = (sealed: string, text: string, to = connectorId) =>
-      registry.functionCallback(to, sealed, { headers: {}, body: encode(text) });
+    const say = async (sealed: string, text: string, to = connectorId) => {
+      const take = await registry.functionCallback(to, sealed);
+      return take({ headers: {}, body: encode(text) });
+    };
     expect(await say(sealedIn(urls[0]), 'one')).toBe(true);
     expect(await say(sealedIn(urls[0]), 'again')).toBe(false);
     expect(await functions.waitForResult(first.requestId)).toMatchObject({
@@ -468,9 +470,8 @@ describe('a platform that calls back', () => {
     const call = () => functions.invoke('f', 1, { async: true, idempotencyKey: 'k' });
     const { requestId } = await call();
     await expect.poll(() => urls.length).toBe(1);
-    await registry.functionCallback(functions.connectorId, sealedIn(urls[0]), {
-      ...{ headers: {}, body: encode('') },
-    });
+    const take = await registry.functionCallback(functions.connectorId, sealedIn(urls[0]));
+    await take({ headers: {}, body: encode('') });
     expect(await call()).toMatchObject({ requestId, status: 'failed', durationMs: expect.any(Number) });
     expect(urls).toHaveLength(1);
   });
