@@ -111,7 +111,9 @@ function bodyType({ request }: Operation, body: unknown): Record<string, string>
 
 async function problem(response: Response): Promise<ConnectorError> {
   const body: unknown = await response.json().catch(() => ({}));
-  const { code, detail, issues, retry_after_ms, details } = isRecord(body) ? body : {};
+  const { code, detail, issues, retry_after_ms, details, connector_id, connector_type } = isRecord(body)
+    ? body
+    : {};
   const known =
     typeof code === 'string' && Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : 'backend_error';
   return new ConnectorError(
@@ -123,6 +125,8 @@ async function problem(response: Response): Promise<ConnectorError> {
       details: { ...(isRecord(details) && details), status: response.status },
       // The server is one of ours, or its answer had no code that we know.
       ...(Array.isArray(issues) && { issues: issues as readonly FieldIssue[] }),
+      ...(typeof connector_id === 'string' && { connectorId: connector_id }),
+      ...(typeof connector_type === 'string' && { connectorType: connector_type }),
       ...(typeof retry_after_ms === 'number' && { retryAfterMs: retry_after_ms }),
     },
   );

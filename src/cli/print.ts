@@ -103,12 +103,16 @@ export function errorLine(error: unknown, { command }: Pick<Terminal, 'command'>
 }
 
 function remedyFor(
-  { code, message, details, retryAfterMs }: ConnectorError,
+  { code, message, details, connectorType, retryAfterMs }: ConnectorError,
   command: string,
 ): string | undefined {
   if (code === 'unauthenticated') return 'set CONNECTORS_API_KEY or give --api-key';
   if (code === 'permission_denied' && !('errno' in details)) return 'use a key with the role for it';
   if (code === 'not_found' && typeof details['path'] === 'string') return `see \`${command} files ls\``;
+  if (code === 'not_found' && typeof details['requestId'] === 'string')
+    return `see \`${command} functions invocations\``;
+  // Of a connector that is not there, no type is known.
+  if (code === 'not_found' && connectorType === 'serverless') return `see \`${command} functions ls\``;
   // A file of this machine; its message says all.
   if ('errno' in details) return undefined;
   if (code === 'not_found' && message.includes('connector')) return `see \`${command} list\``;

@@ -29,7 +29,7 @@ export class StoredInvocations {
     const record = await invocations.get(requestId);
     const isExpired = record?.expiresAt && record.expiresAt.getTime() <= clock.now();
     if (record !== undefined && !isExpired && record.connectorId === connectorId) return record;
-    throw named(new ConnectorError('not_found', 'no such invocation'));
+    throw named(new ConnectorError('not_found', 'no such invocation', { details: { requestId } }));
   }
 
   /** The invocation once it has ended, or as it is when `enough` is aborted. @throws ConnectorError as `get`. */
