@@ -20,6 +20,7 @@ export const awsIdentityOptions = {
     ),
   sts_endpoint: z
     .url({ protocol: /^https?$/ })
+    .max(2048)
     .optional()
     .describe('Where the role is assumed. Absent, it is AWS in the region.'),
 };
@@ -42,6 +43,7 @@ export function regionOption(): z.ZodString {
 export function endpointOption(): z.ZodURL {
   return z
     .url({ protocol: /^https?$/ })
+    .max(2048)
     .refine((url) => !/[?#]|\/\/[^/]*@/.test(url), 'has no user, password, query or fragment');
 }
 

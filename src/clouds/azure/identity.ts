@@ -21,6 +21,7 @@ export const identityFields = {
   client_secret: secret().optional().describe('Secret of the service principal.'),
   authority_host: z
     .url({ protocol: /^https$/ })
+    .max(2048)
     .refine(isBaseUrl, 'has no user, password, query or fragment')
     .default('https://login.microsoftonline.com')
     .describe('Where tokens are fetched: another one for the sovereign clouds.'),

@@ -63,6 +63,7 @@ const fields = z.strictObject({
     .describe('Name of the app, as Azure Resource Manager has it.'),
   management_endpoint: z
     .url({ protocol: /^https$/ })
+    .max(2048)
     .refine(isBaseUrl, 'has no user, password, query or fragment')
     .default('https://management.azure.com')
     .describe('Where Azure Resource Manager is: another one for the sovereign clouds.'),

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { NEVER } from '../../../policies/pipeline.ts';
 import { testClock } from '../../../testing/clock.ts';
+import { workerOutcome } from './answer.ts';
 import { failureOf, invocation, platform } from './open.fixture.ts';
 
 const { real, open } = await platform();
@@ -188,6 +189,20 @@ describe('what Cloudflare answers in the place of a Worker', () => {
       status: 'failed',
       error: { message: 'not "cloudflare_error"' },
     });
+  });
+});
+
+describe('a page that is made to be hard to read', () => {
+  it('is read in no time', () => {
+    const body = new TextEncoder().encode(`cf-error-details ${'Error<'.repeat(10_900)}`);
+    const answer = { status: 500, headers: new Headers(), body };
+    const took = Array.from({ length: 3 }, () => {
+      const startedMs = performance.now();
+      expect(workerOutcome('f', answer, 0)).toMatchObject({ status: 'failed' });
+      return performance.now() - startedMs;
+    });
+    // Each beginning of a tag was followed up to the end of the page: 400 ms.
+    expect(Math.min(...took)).toBeLessThan(100);
   });
 });
 

@@ -112,7 +112,7 @@ function numberOf({ headers }: HttpAnswer, text: string): number | undefined {
   const told =
     /^(1\d{3})$/.exec(headers.get('cf-error-type')?.trim() ?? '') ??
     /^error code: (1\d{3})\s*$/.exec(text) ??
-    (text.includes('cf-error-details') ? /\bError\s*(?:<[^>]*>\s*)*(1\d{3})\b/i.exec(text) : null);
+    (text.includes('cf-error-details') ? /\bError\s*(?:<[^<>]*>\s*)*(1\d{3})\b/i.exec(text) : null);
   if (told) return Number(told[1]);
   if (!text.includes('"cloudflare_error"')) return undefined;
   try {

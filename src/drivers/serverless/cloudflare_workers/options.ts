@@ -9,6 +9,7 @@ const TAKEN =
 
 const url = z
   .url({ protocol: /^https?$/ })
+  .max(2048)
   .refine((text) => !/#|\/\/[^/]*@/.test(text), 'has no user, password or fragment');
 
 export const cloudflareWorkersOptions = z

@@ -72,6 +72,7 @@ export const gcpFunctionsOptions = z
       ),
     api_endpoint: z
       .url({ protocol: /^https?$/ })
+      .max(2048)
       .refine((url) => /^https?:\/\/[^/?#@]+\/?$/.test(url), 'is a scheme, a host and perhaps a port')
       .default(CLOUD_RUN)
       .describe('Base URL of the Cloud Run Admin API, for example by Private Service Connect.'),
@@ -83,6 +84,7 @@ export const gcpFunctionsOptions = z
     ),
     token_endpoint: z
       .url({ protocol: /^https?$/ })
+      .max(2048)
       .optional()
       .describe(
         'Where tokens are fetched for a service account key, for example by Private Service Connect. https://oauth2.googleapis.com/token unless told.',
