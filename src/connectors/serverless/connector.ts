@@ -215,7 +215,7 @@ export class ServerlessConnector extends DriverConnector<ServerlessClient> imple
     signal,
     ...filter
   }: ListInvocationsOptions = {}): Promise<InvocationPage> {
-    if (functionName !== undefined) checkName(functionName);
+    if (functionName !== undefined) checkName(functionName, 'function');
     if (!Number.isInteger(limit) || limit < 1 || limit > 1_000) throw invalidField('limit', 'is 1 to 1000');
     if (signal?.aborted) throw this.#named(cancelled(signal));
     const after = cursor === undefined ? undefined : cursorPlace(cursor);
@@ -379,8 +379,8 @@ function noDeploy(): ConnectorError {
   return lacks('deploy', 'this platform does not take functions');
 }
 
-function checkName(name: string): void {
-  if (!NAME.test(name)) throw invalidField('name', 'is 1 to 140 letters, digits, _ - . or :');
+function checkName(name: string, field = 'name'): void {
+  if (!NAME.test(name)) throw invalidField(field, 'is 1 to 140 letters, digits, _ - . or :');
 }
 
 function checkKey(key: string | undefined): void {
