@@ -11,6 +11,7 @@ import local from '../src/drivers/file/local/index.ts';
 import type { ErrorCode } from '../src/errors/codes.ts';
 import { isConnectorError } from '../src/index.ts';
 import { fakeServerless } from './server/fake-drivers.ts';
+import { FUNCTION_ROWS, type Row } from './bad-input.fixture.ts';
 import { type Asking, openServer, type Server } from './server/harness.ts';
 
 /** The refusals of the list in the issue that input alone brings about; those of the machine are in the drivers' tests. */
@@ -42,16 +43,6 @@ afterAll(async () => {
   await server.close();
   await rm(folder, { recursive: true, force: true });
 });
-
-type Row = {
-  readonly what: string;
-  readonly call: (ids: Readonly<Record<'vector' | 'file' | 'serverless', string>>) => string;
-  readonly asking?: Asking;
-  readonly code: ErrorCode;
-  readonly path: string;
-  readonly expected: RegExp;
-  readonly status?: number;
-};
 
 const json = (text: string): Asking => ({ raw: text, headers: { 'content-type': 'application/json' } });
 const records = (...list: readonly unknown[]): Asking => ({ body: { records: list } });
@@ -373,6 +364,7 @@ const ROWS: readonly Row[] = [
     path: 'name',
     expected: /./,
   },
+  ...FUNCTION_ROWS,
   {
     what: 'a tenant that is no name',
     call: () => 'GET /connectors?tenant_id=a%2fb',

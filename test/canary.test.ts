@@ -67,6 +67,27 @@ it('shows no credential in any answer, error or log, whatever the backend says',
   }
 });
 
+it('shows no credential in what is stored of an invocation that the backend failed', async () => {
+  const [api_key, password] = [canary(), canary()];
+  for (const mode of ['auth', 'crash', 'down']) {
+    const made = await ask('POST /connectors', {
+      body: {
+        ...{ ...SPECS.serverless, name: `stored ${mode}` },
+        config: {
+          ...{ max_retries: 0, retry_delay_seconds: 0 },
+          ...{ credentials: { api_key }, options: { mode, login: { password } } },
+        },
+      },
+    });
+    const at = `/connectors/${(made.json as { connector_id: string }).connector_id}`;
+    const { json } = await ask(`POST ${at}/functions/echo/invocations`, { body: { async: true } });
+    const { request_id: id } = json as { request_id: string };
+    const ended = await ask(`GET ${at}/invocations/${id}?wait=30`);
+    expect(ended.json).toMatchObject({ status: 'failed', error: { name: expect.any(String) } });
+    await ask(`GET ${at}/invocations`);
+  }
+});
+
 it('shows no credential of a refused input', async () => {
   const refused = [
     { ...SPECS.vector, name: 'a', config: { credentials: { unknown: canary() } } },
@@ -152,6 +173,7 @@ async function everyOperation(id: string, kind: (typeof KINDS)[number], fate: 'r
     'vector.fetch': { ids: ['a'] },
     'connector.update': { metadata: { seen: true } },
     'function.deploy': { code: 'export const handler = () => 1' },
+    'function.invoke': { async: true },
   };
   const own = {
     vector: /^(connector|vector)\./,
@@ -166,10 +188,14 @@ async function everyOperation(id: string, kind: (typeof KINDS)[number], fate: 'r
     ...wanted.filter((operation) => operation.id !== 'connector.delete'),
     ...wanted.filter((operation) => operation.id === 'connector.delete'),
   ];
+  let accepted: string | undefined;
   for (const operation of ordered) {
     if (fate === 'keep' && operation.id === 'connector.delete') continue;
-    const path = operation.path.replace('{connector_id}', id).replace(/\{\w+\+?\}/, 'echo');
-    await ask(`${operation.method} ${path}`, {
+    const path = operation.path
+      .replace('{connector_id}', id)
+      .replace('{request_id}', accepted ?? 'none')
+      .replace(/\{\w+\+?\}/, 'echo');
+    const { text, status } = await ask(`${operation.method} ${path}`, {
       ...(operation.request === 'ndjson' && {
         raw: '{"id":"a","values":[1,2,3]}',
         headers: { 'content-type': 'application/x-ndjson' },
@@ -178,6 +204,10 @@ async function everyOperation(id: string, kind: (typeof KINDS)[number], fate: 'r
       ...(operation.request === undefined &&
         /POST|PATCH|PUT/.test(operation.method) && { body: bodies[operation.id] ?? {} }),
     });
+    if (operation.id !== 'function.invoke' || status !== 202) continue;
+    accepted = (JSON.parse(text) as { request_id: string }).request_id;
+    // How it ended, and with which error, is stored and shown as well.
+    await ask(`GET /connectors/${id}/invocations/${accepted}?wait=1`);
   }
 }
 

@@ -117,16 +117,76 @@ it.each(cases)(
   },
 );
 
-it.each(cases.filter(({ id }) => id === 'invocation.get'))(
-  '$id does not find an invocation of another connector',
-  async () => {
-    const mine = await server.registry.forTenant('stranger').list({ connectorType: 'serverless' });
-    const answer = await server.ask(`GET /connectors/${mine[0]?.connectorId}/invocations/${requestId}`, {
-      key: stranger,
-    });
-    expect(answer.status).toBe(404);
+it.each(cases.filter(({ rest }) => rest === 'REQUEST'))(
+  '$id does not find an invocation of another connector, neither of another tenant nor of the same',
+  async ({ id }) => {
+    const ask = (connector: string, request: string, key: string) =>
+      server.ask(pathOf(id, connector, 'REQUEST').replace(requestId, request), { key });
+    const [theirs] = await server.registry.forTenant('stranger').list({ connectorType: 'serverless' });
+    const second = await server.registry
+      .forTenant('owner')
+      .createFromDict({ ...SPECS.serverless, name: `second for ${id}` });
+    const own = (await server.ask(pathOf(id, ids.serverless ?? '', 'REQUEST'), { key: owner })).text;
+    for (const [connector, key] of [
+      [theirs?.connectorId ?? '', stranger],
+      [second.connectorId, owner],
+    ] as const) {
+      const unknown = requestId.replaceAll(/[0-9a-f]/g, '0');
+      const refused = await ask(connector, requestId, key);
+      expect(refused.status).toBe(404);
+      expect(refused.text.replaceAll(requestId, unknown)).toBe((await ask(connector, unknown, key)).text);
+    }
+    await server.registry.delete(second.connectorId);
+    expect((await server.ask(pathOf(id, ids.serverless ?? '', 'REQUEST'), { key: owner })).text).toBe(own);
   },
 );
+
+it('lists the invocations of the own connector alone, whatever the cursor says', async () => {
+  const list = async (key: string, connector = '', query = '') =>
+    (await server.ask(`GET /connectors/${connector}/invocations?${query}`, { key })).text;
+  const [mine] = await server.registry.forTenant('stranger').list({ connectorType: 'serverless' });
+  expect(await list(owner, ids.serverless)).toContain(requestId);
+  for (const query of ['', `cursor=99999999999999.${requestId}`, 'cursor=99999999999999.z', 'function=echo'])
+    expect(await list(stranger, mine?.connectorId, query)).toBe('{"invocations":[]}');
+});
+
+it('may use the same idempotency key as another tenant, and gets an answer of its own', async () => {
+  const [mine] = await server.registry.forTenant('stranger').list({ connectorType: 'serverless' });
+  const call = (connector: string, key: string, payload: string) =>
+    server.ask(`POST /connectors/${connector}/functions/echo/invocations`, {
+      ...{ key, body: { payload }, headers: { 'idempotency-key': 'shared' } },
+    });
+  expect((await call(ids.serverless ?? '', owner, 'secret')).json).toMatchObject({
+    result: { echo: 'secret' },
+  });
+  expect((await call(mine?.connectorId ?? '', stranger, 'own')).json).toMatchObject({
+    result: { echo: 'own' },
+  });
+});
+
+it('does not end or see an invocation that runs for another tenant', async () => {
+  const at = `/connectors/${ids.serverless}`;
+  const started = await server.ask(`POST ${at}/functions/slow/invocations`, {
+    ...{ key: owner, body: { async: true } },
+  });
+  const { request_id: running } = started.json as { request_id: string };
+  for (const what of [`POST ${at}/invocations/${running}/cancel`, `GET ${at}/invocations/${running}?wait=60`])
+    expect((await server.ask(what, { key: stranger })).status).toBe(404);
+  const seen = await server.ask(`GET ${at}/invocations/${running}`, { key: owner });
+  expect(seen.json).toMatchObject({ status: expect.stringMatching(/^(?:queued|running)$/) });
+  expect(await server.ask(`POST ${at}/invocations/${running}/cancel`, { key: owner })).toMatchObject({
+    ...{ status: 200, json: { status: 'cancelled' } },
+  });
+});
+
+it('does not roll back a function of another tenant', async () => {
+  const at = `/connectors/${ids.serverless}/functions/echo`;
+  const refused = await server.ask(`PUT ${at}`, { key: stranger, body: { version: '1' } });
+  const absent = await server.ask(`PUT ${at.replaceAll(/[0-9a-f]{8}/g, '00000000')}`, {
+    ...{ key: stranger, body: { version: '1' } },
+  });
+  expect([refused.status, absent.status]).toEqual([404, 404]);
+});
 
 it('lists, counts and keeps keys of the own tenant alone', async () => {
   const seen = await Promise.all(
