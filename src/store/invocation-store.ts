@@ -6,6 +6,7 @@ import {
   type InvocationRecord,
 } from '../connectors/serverless/invocations.ts';
 import { ConnectorError } from '../errors/error.ts';
+import { InvocationRoom } from './invocation-room.ts';
 import {
   INVOCATION_COLUMNS,
   invocationRecord,
@@ -41,13 +42,16 @@ type InvocationStore = Pick<
 const ROWS_PER_DELETE = 200;
 
 /** The part of the store that keeps invocations. */
-export function invocationStore({ reader, writer }: Sqlite): InvocationStore {
+export function invocationStore(
+  { reader, writer }: Sqlite,
+  room: InvocationRoom = new InvocationRoom(),
+): InvocationStore {
   return {
     addInvocation(invocation) {
       return writer.transaction().execute(async (db) => {
         const known = await holderOfKey(db, invocation);
         if (known === undefined) {
-          await insertBelowConnector(db, invocation);
+          await insertBelowConnector(db, invocation, room);
           return { record: invocation, isNew: true };
         }
         const isSame = known.payloadHash === invocation.payloadHash;
@@ -161,7 +165,8 @@ export function invocationStore({ reader, writer }: Sqlite): InvocationStore {
         .updateTable('invocations')
         .set({ due_at: now.getTime() })
         .where('due_at', '>', now.getTime())
-        .where('status', '=', 'running')
+        // What was accepted by a clock that has been set back since would wait until then.
+        .where((eb) => eb.or([eb('status', '=', 'running'), eb('created_at', '>', now.getTime())]))
         // What a platform carries on is nobody's lease.
         .where('native', 'is', null)
         .execute();
@@ -347,8 +352,14 @@ async function beginAnew(
 }
 
 /** Inserts by way of the connector's row, so that nothing is stored below one that is gone or another tenant's. */
-async function insertBelowConnector(db: Database, invocation: InvocationRecord): Promise<void> {
-  const { numAffectedRows } = await INSERT(db, invocationRow(invocation));
+async function insertBelowConnector(
+  db: Database,
+  invocation: InvocationRecord,
+  room: InvocationRoom,
+): Promise<void> {
+  const row = invocationRow(invocation);
+  await room.take(db, row);
+  const { numAffectedRows } = await INSERT(db, row);
   if (numAffectedRows === 1n) return;
   throw new ConnectorError('not_found', 'the connector of the invocation does not exist');
 }

@@ -103,7 +103,12 @@ export interface Store {
   /** False where there was none, or it was revoked before. */
   revokeKey(tenantId: string | null, keyId: string, at: Date): Promise<boolean>;
 
-  /** See `InvocationLog.add`. @throws ConnectorError `not_found` where the tenant has no such connector. */
+  /**
+   * See `InvocationLog.add`.
+   *
+   * @throws ConnectorError `not_found` where the tenant has no such connector, `rate_limited` where too much of the
+   *   tenant's waits already.
+   */
   addInvocation(
     invocation: InvocationRecord,
   ): Promise<{ readonly record: InvocationRecord; readonly isNew: boolean }>;

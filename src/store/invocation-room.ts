@@ -1,0 +1,66 @@
+import { sql } from 'kysely';
+import { ConnectorError } from '../errors/error.ts';
+import type { Database, InvocationRow } from './schema.ts';
+
+/** What of one tenant may wait or run at once, at most. */
+export type RoomLimits = { readonly invocations: number; readonly bytes: number };
+
+const LIMITS: RoomLimits = { invocations: 100_000, bytes: 2 ** 30 };
+/** Between two counts, which look at every row that waits. */
+const COUNT_AGAIN_MS = 5_000;
+
+type Left = RoomLimits & { readonly countedAt: number };
+type New = Pick<InvocationRow, 'tenant_id' | 'due_at' | 'created_at' | 'request'>;
+
+/**
+ * Keeps one tenant from filling the disk of all with invocations that wait for their turn.
+ *
+ * Counted are those that came since, so that the rows are looked at only where it may be too many: what ended meanwhile
+ * has made room that is not known of yet.
+ */
+export class InvocationRoom {
+  readonly #limits: RoomLimits;
+  readonly #left = new Map<string, Left>();
+
+  constructor(limits: RoomLimits = LIMITS) {
+    this.#limits = limits;
+  }
+
+  /** @throws ConnectorError `rate_limited` where there is no room for one more of its tenant. */
+  async take(db: Database, { tenant_id: tenantId, due_at, created_at: now, request }: New): Promise<void> {
+    if (due_at === null) return;
+    const bytes = Buffer.byteLength(request);
+    const fits = ({ invocations, bytes: free }: Left): boolean => invocations >= 1 && free >= bytes;
+    let left = this.#left.get(tenantId) ?? (await this.#count(db, tenantId, now));
+    // The date may be one before it.
+    if (!fits(left) && Math.abs(now - left.countedAt) >= COUNT_AGAIN_MS)
+      left = await this.#count(db, tenantId, now);
+    if (!fits(left)) throw full();
+    this.#left.set(tenantId, { ...left, invocations: left.invocations - 1, bytes: left.bytes - bytes });
+  }
+
+  async #count(db: Database, tenantId: string, now: number): Promise<Left> {
+    // By the index on what is due of each connector; how long a text is stands before it.
+    const { rows } = await sql<RoomLimits>`
+      select count(*) as invocations, coalesce(sum(octet_length(request)), 0) as bytes from invocations
+      where due_at is not null and tenant_id = ${tenantId}
+        and connector_id in (select connector_id from connectors where tenant_id = ${tenantId})`.execute(db);
+    const { invocations = 0, bytes = 0 } = rows[0] ?? {};
+    const limits = this.#limits;
+    const left = {
+      invocations: limits.invocations - invocations,
+      bytes: limits.bytes - bytes,
+      countedAt: now,
+    };
+    this.#left.set(tenantId, left);
+    return left;
+  }
+}
+
+function full(): ConnectorError {
+  return new ConnectorError(
+    'rate_limited',
+    'too many invocations, or too much of payloads, wait for their turn',
+    { retryAfterMs: COUNT_AGAIN_MS },
+  );
+}
