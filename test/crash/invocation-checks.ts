@@ -27,6 +27,8 @@ export type Outcome = {
   readonly ends: Readonly<Partial<Record<InvocationStatus, number>>>;
   /** Invocations that ran more than once: without a key, of a function declared idempotent, and those that may not. */
   readonly rerun: { readonly withoutKey: number; readonly idempotent: number; readonly underKey: number };
+  /** Of those that are lost, the ones whose server was killed before it called the function; local ones left out. */
+  readonly lostUnrun: number;
   readonly largeResults: number;
   readonly faults: readonly string[];
 };
@@ -49,7 +51,7 @@ export async function checkInvocations(expected: Expectation): Promise<Outcome> 
   const known = new Map(rows.map((row) => [row.requestId, row]));
   const rerun = { withoutKey: 0, idempotent: 0, underKey: 0 };
   const ends: Partial<Record<InvocationStatus, number>> = {};
-  let acknowledged = 0;
+  let [acknowledged, lostUnrun] = [0, 0];
   for (const call of calls) {
     const runs = expected.observed(call);
     const say = (what: string) =>
@@ -69,6 +71,7 @@ export async function checkInvocations(expected: Expectation): Promise<Outcome> 
     if (!stored || known.get(requestId)?.connectorId !== call.connectorId) say('is lost from the store');
     else {
       ends[stored.status] = (ends[stored.status] ?? 0) + 1;
+      if (stored.status === 'lost' && !runs.isLocal && runs.executions.length === 0) lostUnrun += 1;
       checkEnd(call, stored, runs, isOnce(call, expected), say);
     }
   }
@@ -77,7 +80,7 @@ export async function checkInvocations(expected: Expectation): Promise<Outcome> 
   const files = await resultFiles(dataDir);
   faults.push(...leftOver(files, rows));
   const largeResults = rows.filter(({ resultFile }) => resultFile !== null).length;
-  return { acknowledged, unheard: rows.length - acknowledged, ends, rerun, largeResults, faults };
+  return { acknowledged, unheard: rows.length - acknowledged, ends, rerun, lostUnrun, largeResults, faults };
 }
 
 function isOnce({ key, functionName }: Call, { idempotentFunction }: Expectation): boolean {

@@ -26,7 +26,7 @@ export type ClientOptions = {
     readonly functionName: string;
     readonly share: number;
     /** What the payload holds besides its id. */
-    readonly payload?: () => object;
+    readonly payload?: (key: string | undefined) => object;
   }[];
 };
 
@@ -61,6 +61,8 @@ export class InvocationClient {
 
   start(): void {
     this.#running = Promise.all(Array.from({ length: LANES }, () => this.#lane()));
+    // Whoever stops it hears of it.
+    this.#running.catch(() => {});
   }
 
   /** Begins nothing more, and resolves when everything that was begun is answered. */
@@ -85,12 +87,13 @@ export class InvocationClient {
       key: way < 0.4 ? undefined : `key-${id}`,
     };
     this.calls.push(call);
-    const sent = { payload: { id, ...payload?.() }, async: way < 0.8 };
+    const sent = { payload: { id, ...payload?.(call.key) }, async: way < 0.8 };
     // Some callers send the same twice at once, and some again when they have their answer.
     const invoke = () => this.#invoke(call, sent);
     await (call.key !== undefined && chance(0.1) ? Promise.all([invoke(), invoke()]) : invoke());
+    // Some that have ended, and are known to have, are cancelled as well.
+    if (sent.async && chance(0.3)) await this.#look(call);
     if (sent.async && chance(0.08)) await this.#cancel(call);
-    else if (sent.async && chance(0.3)) await this.#look(call);
     if (call.key !== undefined && chance(0.1)) await invoke();
   }
 

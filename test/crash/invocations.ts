@@ -25,6 +25,8 @@ const KILL_WITHIN_MS = 1_200;
 const KILL_STARTING_WITHIN_MS = 1_000;
 /** The lease of a worker is 30 seconds: whoever waited for its end would be later than this. */
 const DRAIN_WITHIN_MS = 20_000;
+/** Longer than a process may outlive its server. */
+const SPIN_MS = 4_000;
 /** What the checks say first; the others are mostly the same. */
 const MAX_SHOWN = 20;
 
@@ -74,7 +76,7 @@ export async function crashInvocations(
     });
     const late =
       drainMs > DRAIN_WITHIN_MS ? [`the last server took ${drainMs.toFixed(0)} ms to end them`] : [];
-    const faults = [...client.faults, ...functions.faults, ...late, ...outcome.faults];
+    const faults = [...client.faults, ...functions.faults, ...server.errors, ...late, ...outcome.faults];
     return { ...outcome, lostAnswers: client.lostAnswers, drainMs, childrenEnded, faults };
   } finally {
     await server.abandon();
@@ -117,8 +119,8 @@ async function makeConnectors(dataDir: string, url: string): Promise<Made> {
       at('throws', 5),
       {
         ...{ connectorId: local.connectorId, functionName: 'echo', share: 12 },
-        // A function that computes never sees that its server is gone.
-        payload: () => ({ spinMs: Math.random() < 0.1 ? 400 : 0 }),
+        // One that computes does not see that its server is gone. Under a key: without one it would never come to its end.
+        payload: (key) => ({ spinMs: key !== undefined && Math.random() < 0.1 ? SPIN_MS : 0 }),
       },
     ],
   };
@@ -159,7 +161,7 @@ if (import.meta.main) {
   const seconds = ((performance.now() - startMs) / 1_000).toFixed(0);
   const ended = Object.entries(ends).map(([status, count]) => `${count} ${status}`);
   console.log(
-    `invocations: ${cycles} kills, ${lostAnswers} answers lost, ${acknowledged} acknowledged: ${ended.join(', ')}; ` +
+    `invocations: ${cycles} kills, ${lostAnswers} answers lost, ${acknowledged} acknowledged: ${ended.join(', ')} (${report.lostUnrun} lost before they ran); ` +
       `${unheard} more stored unheard; run again: ${rerun.withoutKey} without key, ${rerun.idempotent} idempotent under ` +
       `a key, ${rerun.underKey} others under a key; ${largeResults} large results; ${report.childrenEnded} children of ` +
       `killed servers ended; drained in ${report.drainMs.toFixed(0)} ms; ${faults.length} faults, ${seconds} s`,

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 /** The kernel ends the children of a process that is killed, and whoever reads its pipes sees their end. */
-const CHILDREN_END_MS = 5_000;
+const CHILDREN_END_MS = 2_000;
 const START_WITHIN_MS = 60_000;
 
 /** A process, told from a later one with the same id. */
@@ -19,6 +19,8 @@ export class KilledServer {
   kills = 0;
   /** Processes that killed servers had started, all of which ended. */
   childrenEnded = 0;
+  /** What servers logged as errors: a kill is none of theirs. */
+  readonly errors: string[] = [];
   readonly #dataDir: string;
   #child: ChildProcessByStdio<null, null, Readable> | undefined;
   #ready = Promise.withResolvers<string>();
@@ -42,11 +44,13 @@ export class KilledServer {
     });
     this.#child = child;
     this.#said = '';
+    let said = '';
     const ready = this.#ready;
     const slow = setTimeout(() => ready.reject(new Error(`not ready: ${this.#said}`)), START_WITHIN_MS);
-    child.stderr.setEncoding('utf8').on('data', (said: string) => {
-      this.#said += said;
-      const [, url] = /listening on (http:\S+);/.exec(this.#said) ?? [];
+    child.stderr.setEncoding('utf8').on('data', (more: string) => {
+      said += more;
+      if (child === this.#child) this.#said = said;
+      const [, url] = /listening on (http:\S+);/.exec(said) ?? [];
       // One that is being killed says so in vain.
       if (url === undefined || child !== this.#child) return;
       clearTimeout(slow);
@@ -55,15 +59,11 @@ export class KilledServer {
     });
     child.once('close', (code, signal) => {
       clearTimeout(slow);
+      this.errors.push(...said.split('\n').filter((line) => line.startsWith('{')));
       if (signal !== 'SIGKILL') ready.reject(new Error(`the server ended with ${code}: ${this.#said}`));
     });
     // Whoever waits hears of it.
     ready.promise.catch(() => {});
-  }
-
-  /** What it wrote to stderr since it was started. */
-  get said(): string {
-    return this.#said;
   }
 
   /** @throws Error when it had ended by itself, or when a process of its outlives it. */
