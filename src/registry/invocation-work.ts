@@ -72,12 +72,12 @@ export class InvocationWork {
   async start(
     find: ((connectorId: string) => Promise<InvocationRunner | undefined>) | undefined,
   ): Promise<void> {
-    const { store, clock } = this.#parts;
+    const { store } = this.#parts;
     await this.#removeExpired();
     this.#sweepLater();
     if (!find) return;
     // Whoever has the store alone knows that no other worker is at it: what ran when the process before ended need not wait.
-    await store.releaseInvocations(new Date(clock.now()));
+    await store.releaseInvocations(new Date(this.worker.now()));
     this.worker.watch(find);
   }
 

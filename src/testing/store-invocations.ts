@@ -257,6 +257,15 @@ function testLeases({ suite: { store, fresh }, added, found }: Shared): void {
     const [again] = await store().claimInvocations([{ ...one, limit: 1 }], NOW, LATER);
     expect(again).toMatchObject({ fence: 2, interrupted: true });
   });
+
+  it('that a clock accepted which was set back since are due at once, and none that waits for its time', async () => {
+    const soon = new Date(NOW.getTime() + 1);
+    const ahead = await added({ createdAt: soon, dueAt: soon });
+    const waits = await added({ createdAt: NOW, dueAt: soon });
+    await store().releaseInvocations(NOW);
+    expect(await found(ahead)).toMatchObject({ status: 'queued', dueAt: NOW });
+    expect(await found(waits)).toMatchObject({ status: 'queued', dueAt: soon });
+  });
 }
 
 function testListing({ suite: { store, fresh }, added }: Shared): void {

@@ -135,7 +135,7 @@ export class ServerlessConnector extends DriverConnector<ServerlessClient> imple
       failures: 0,
       // A synchronous call is run by whoever stored it.
       fence: background ? 0 : 1,
-      dueAt: new Date(background ? now : now + LEASE_MS),
+      dueAt: new Date(this.#worker.now() + (background ? 0 : LEASE_MS)),
       ...NOT_ENDED,
       createdAt: new Date(now),
     };
@@ -295,9 +295,13 @@ export class ServerlessConnector extends DriverConnector<ServerlessClient> imple
    * @returns false where that has ended, or is not known.
    */
   async completed(requestId: string, callback: FunctionCallback): Promise<boolean> {
-    const record = await this.#invocations.get(requestId);
-    if (!record || record.endedAt !== null) return false;
-    return this.#worker.end(record, endOf(this.#calls.outcomeOf(callback), record, this.#turnHost));
+    // The platform says it once: where a worker takes the invocation up meanwhile, it counts all the same.
+    for (;;) {
+      const record = await this.#invocations.get(requestId);
+      if (!record || record.endedAt !== null) return false;
+      if (await this.#worker.end(record, endOf(this.#calls.outcomeOf(callback), record, this.#turnHost)))
+        return true;
+    }
   }
 
   /** Parsed once for each configuration: the worker asks at every turn. */
@@ -366,7 +370,9 @@ function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Pr
   if (!signal) return work;
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(cancelled(signal));
-    signal.addEventListener('abort', onAbort, { once: true });
+    // It may have come while the invocation was being stored.
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
     void work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
   });
 }

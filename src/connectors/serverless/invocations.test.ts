@@ -106,6 +106,17 @@ describe('an idempotency key', () => {
     expect(await stays).toMatchObject({ status: 'completed' });
   });
 
+  it('lets go of a caller who leaves while the invocation is being stored', async () => {
+    const { body, open } = gate();
+    const { functions, calls } = await functionsOf(body);
+    const leaving = new AbortController();
+    const left = functions.invoke('f', 1, { ...options, signal: leaving.signal });
+    leaving.abort();
+    await expect(left).rejects.toMatchObject({ code: 'cancelled' });
+    await expect.poll(() => calls.length).toBe(1);
+    open();
+  });
+
   it.each(['', 'x'.repeat(257)])('is 1 to 256 characters', async (idempotencyKey) => {
     const { functions } = await functionsOf(echo);
     const refused = functions.invoke('f', 1, { idempotencyKey });

@@ -223,3 +223,130 @@ describe('a worker', () => {
     await expect.poll(() => done).toEqual([late.requestId]);
   });
 });
+
+/** A clock whose machine's time, and with `stands` whose process, jumps without a timer in between. */
+function jumpingClock() {
+  const base = testClock(CREATED.getTime());
+  let wallMs = 0;
+  let elapsedMs = 0;
+  const clock: TestClock = Object.create(base, {
+    now: { value: () => base.now() + wallMs },
+    monotonicMs: { value: () => base.monotonicMs() + elapsedMs },
+  });
+  return {
+    clock,
+    jump: (ms: number) => void (wallMs += ms),
+    standStill: (ms: number) => void ([wallMs, elapsedMs] = [wallMs + ms, elapsedMs + ms]),
+  };
+}
+
+describe('when time jumps, a worker', () => {
+  const DAY_MS = 86_400_000;
+
+  it.each(['jump', 'standStill'] as const)('does not take up what it runs itself (%s)', async (how) => {
+    const { store, add, statusOf } = await suite();
+    const time = jumpingClock();
+    const runs: string[] = [];
+    const { watch } = worker(store, time.clock, (one, signal) => {
+      runs.push(one.requestId);
+      return forever(one, signal);
+    });
+    const one = await add();
+    watch();
+    await expect.poll(() => statusOf(one)).toBe('running');
+    time[how](DAY_MS);
+    for (let i = 0; i < 4; i++) {
+      await time.clock.advance(SCAN_MS);
+      await store.ping();
+      await store.ping();
+    }
+    expect(runs).toEqual([one.requestId]);
+  });
+
+  it('goes on with what waits, though the date is one before it', async () => {
+    const { store, add, statusOf } = await suite();
+    const time = jumpingClock();
+    const { watch } = worker(store, time.clock, async () => ({ end: ENDED }));
+    watch();
+    const one = await add({ dueAt: new Date(CREATED.getTime() + 2 * SCAN_MS) });
+    time.jump(-DAY_MS);
+    await time.clock.advance(4 * SCAN_MS);
+    await expect.poll(() => statusOf(one)).toBe('completed');
+  });
+});
+
+describe('a fault of one thing', () => {
+  it('such as a claim that comes when the worker is closed already, leaves what it took up waiting', async () => {
+    const { store, add, statusOf } = await suite();
+    let claiming = (): void => {};
+    const isClaiming = new Promise<void>((resolve) => (claiming = resolve));
+    let go = (): void => {};
+    const mayGo = new Promise<void>((resolve) => (go = resolve));
+    const queue: InvocationQueue = {
+      ...queueOf(store),
+      async claim(...given) {
+        claiming();
+        await mayGo;
+        return store.claimInvocations(...given);
+      },
+    };
+    const turn: Turned = async (_one, { aborted }) =>
+      aborted
+        ? { defer: { status: 'queued', native: null, failures: 0 }, dueInMs: 0 }
+        : { end: { ...ENDED, status: 'lost' } };
+    const { made, watch } = worker(store, testClock(CREATED.getTime()), turn, queue);
+    const one = await add();
+    watch();
+    await isClaiming;
+    const closed = made.close();
+    go();
+    await closed;
+    expect(await statusOf(one)).toBe('queued');
+  });
+
+  it('such as a connector that cannot be had, does not hold up the others', async () => {
+    const { store, add, statusOf } = await suite();
+    const { stored, fresh } = storeSuite(() => store);
+    const broken = await stored({ connectorType: 'serverless', connectorId: '0-before-all-others' });
+    await store.addInvocation(invocation(broken.record, { requestId: fresh('broken') }));
+    const one = await add();
+    const { made } = worker(store, testClock(CREATED.getTime()), async () => ({ end: ENDED }));
+    made.watch(async (connectorId) => {
+      if (connectorId === broken.record.connectorId) throw new Error('its driver is gone');
+      const turn = async () => ({ end: ENDED });
+      return { tenantId: one.tenantId, connectorId, maxConcurrency: 10, turn };
+    });
+    await expect.poll(() => statusOf(one)).toBe('completed');
+  });
+
+  it('such as a claim that the store refuses once, is made up for by a worker that nobody wakes', async () => {
+    const { store, add, statusOf } = await suite();
+    const clock = testClock(CREATED.getTime());
+    let refusals = 0;
+    const queue: InvocationQueue = {
+      ...queueOf(store),
+      claim: (...given) =>
+        refusals++ === 0 ? Promise.reject(new Error('disk full')) : store.claimInvocations(...given),
+    };
+    const { made } = worker(store, clock, async () => ({ end: ENDED }), queue);
+    const one = await add();
+    made.offer({ ...one, maxConcurrency: 1, turn: async () => ({ end: ENDED }) });
+    await expect.poll(() => refusals).toBe(1);
+    await clock.advance(1_000);
+    await expect.poll(() => statusOf(one)).toBe('completed');
+  });
+
+  it('such as an end that comes under an old fence, ends no run', async () => {
+    const { store, add, statusOf } = await suite();
+    let aborted = false;
+    const { made, watch } = worker(store, testClock(CREATED.getTime()), (one, signal) => {
+      signal.addEventListener('abort', () => (aborted = true), { once: true });
+      return forever(one, signal);
+    });
+    const one = await add();
+    watch();
+    await expect.poll(() => statusOf(one)).toBe('running');
+    expect(await made.end(one, ENDED)).toBe(false);
+    expect(aborted).toBe(false);
+  });
+});

@@ -16,7 +16,7 @@ export const LEASE_MS = 30_000;
 const RENEW_MS = LEASE_MS / 3;
 /** How often it looks for what other workers left; what they held is taken up within a lease and this. */
 export const SCAN_MS = 5_000;
-/** Between two attempts to store an end, when the store fails. */
+/** Between two attempts to store an end or to take something up, when the store fails. */
 const STORE_AGAIN_MS = 1_000;
 
 /** What came of one turn of an invocation: its end, or that it is let go of until later. */
@@ -41,7 +41,7 @@ export type WorkerOptions = {
   readonly ceilings: Ceilings;
 };
 
-type Held = { readonly lease: InvocationLease; readonly ending: AbortController };
+type Held = { readonly lease: InvocationLease; readonly ending: AbortController; untilMs: number };
 
 /**
  * Runs the stored invocations of all connectors of one process: in turns that are shared fairly, each under a lease that
@@ -55,11 +55,12 @@ export class InvocationWorker {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #turns: FairTurns<InvocationRunner>;
-  readonly #held = new Map<string, Held>();
+  readonly #held = new Set<Held>();
   readonly #waiting = new Map<string, Set<() => void>>();
   readonly #timers = new Set<() => void>();
   readonly #closing = new AbortController();
   readonly #idle = new Set<() => void>();
+  readonly #zeroMs: number;
   #filling = false;
   #isRenewing = false;
 
@@ -68,6 +69,15 @@ export class InvocationWorker {
     this.#clock = clock;
     this.#log = log;
     this.#turns = new FairTurns(ceilings);
+    this.#zeroMs = clock.now() - clock.monotonicMs();
+  }
+
+  /**
+   * The time by which invocations are due: the date when the worker was made and what went by since. Where the machine's
+   * date jumps, neither do leases end nor does what waits wait for longer.
+   */
+  now(): number {
+    return Math.round(this.#zeroMs + this.#clock.monotonicMs());
   }
 
   /** Something of this connector's was stored and is due. */
@@ -80,13 +90,13 @@ export class InvocationWorker {
   /** Looks for what is due now and every few seconds: what other workers left, and what waited for its time. */
   watch(find: (connectorId: string) => Promise<InvocationRunner | undefined>): void {
     const look = async () => {
-      try {
-        for (const { connectorId } of await this.#queue.due(new Date(this.#clock.now()))) {
-          const runner = await find(connectorId);
-          if (runner) this.offer(runner);
-        }
-      } catch (error) {
+      const failed = (error: unknown) =>
         this.#log.error('could not look for invocations that are due', { error: String(error) });
+      const due = await this.#queue.due(new Date(this.now())).catch(failed);
+      for (const { connectorId } of due ?? []) {
+        // One that cannot be had does not hold up the others.
+        const runner = await find(connectorId).catch(failed);
+        if (runner) this.offer(runner);
       }
       this.#later(SCAN_MS, () => void look());
     };
@@ -95,18 +105,20 @@ export class InvocationWorker {
 
   /** Runs an invocation that the caller holds already, outside the turns, and stores what comes of it. */
   async run(runner: InvocationRunner, invocation: ClaimedInvocation): Promise<Turn> {
-    const { tenantId, connectorId, requestId, fence } = invocation;
+    const { tenantId, connectorId, requestId, fence, dueAt } = invocation;
     const lease = { tenantId, connectorId, requestId, fence };
     const ending = new AbortController();
-    this.#held.set(requestId, { lease, ending });
+    const held = { lease, ending, untilMs: dueAt?.getTime() ?? 0 };
+    this.#held.add(held);
     this.#renewLater();
+    if (this.#closing.signal.aborted) ending.abort(this.#closing.signal.reason);
     try {
-      const turn = await runner.turn(invocation, AbortSignal.any([ending.signal, this.#closing.signal]));
+      const turn = await runner.turn(invocation, ending.signal);
       const isOurs = await this.#store(lease, turn);
       if (isOurs && 'defer' in turn) this.#later(turn.dueInMs, () => this.offer(runner));
       return turn;
     } finally {
-      this.#held.delete(requestId);
+      this.#held.delete(held);
       this.wake(requestId);
       this.#tellIdle();
     }
@@ -115,13 +127,13 @@ export class InvocationWorker {
   /** Stores an end that somebody else found out. False where it has ended, or another worker has taken it up since. */
   async end(lease: InvocationLease, end: InvocationEnd): Promise<boolean> {
     const isOurs = await this.#queue.end(lease, end);
-    this.stop(lease.requestId);
+    if (isOurs) this.stop(lease.requestId);
     return isOurs;
   }
 
   /** Ends the run of an invocation that was ended otherwise. */
   stop(requestId: string): void {
-    this.#held.get(requestId)?.ending.abort();
+    for (const { lease, ending } of this.#held) if (lease.requestId === requestId) ending.abort();
     this.wake(requestId);
   }
 
@@ -151,20 +163,23 @@ export class InvocationWorker {
 
   /** Resolves when nothing runs and nothing that is known of is due, or with the signal. */
   async drain(signal: AbortSignal): Promise<void> {
-    while (this.#isBusy && !signal.aborted) {
-      await new Promise<void>((resolve) => {
-        this.#idle.add(resolve);
-        signal.addEventListener('abort', () => resolve(), { once: true });
-      });
-    }
+    signal.addEventListener('abort', () => this.#tellIdle(), { once: true });
+    while (this.#isBusy && !signal.aborted) await this.#change();
   }
 
   /** Takes up nothing more, ends what runs, and resolves when that is stored. */
   async close(): Promise<void> {
     this.#closing.abort(new ConnectorError('cancelled', 'the registry is being closed'));
+    for (const { ending } of this.#held) ending.abort(this.#closing.signal.reason);
     for (const cancel of this.#timers) cancel();
     this.#timers.clear();
-    while (this.#held.size > 0) await new Promise<void>((resolve) => this.#idle.add(resolve));
+    // What is being taken up just now is let go of as well.
+    while (this.#held.size > 0 || this.#filling) await this.#change();
+  }
+
+  /** Resolves when something has ended. */
+  #change(): Promise<void> {
+    return new Promise((resolve) => this.#idle.add(resolve));
   }
 
   get #isBusy(): boolean {
@@ -190,13 +205,16 @@ export class InvocationWorker {
   }
 
   async #takeUp(taken: readonly Taken<InvocationRunner>[]): Promise<void> {
-    const now = this.#clock.now();
     let claimed: readonly ClaimedInvocation[] = [];
     try {
+      // After this process stood still, its own leases look like those of one that has ended.
+      const standing = this.now();
+      if ([...this.#held].some(({ untilMs }) => untilMs <= standing)) await this.#renew();
+      const now = this.now();
       claimed = await this.#queue.claim(taken, new Date(now), new Date(now + LEASE_MS));
     } catch (error) {
-      // The next look finds them again.
       this.#log.error('invocations could not be taken up', { error: String(error) });
+      for (const { worked } of taken) this.#later(STORE_AGAIN_MS, () => this.offer(worked));
     }
     const byConnector = Map.groupBy(claimed, ({ connectorId }) => connectorId);
     for (const want of taken) {
@@ -228,7 +246,7 @@ export class InvocationWorker {
             ? await this.#queue.end(lease, turn.end)
             : await this.#queue.defer(lease, {
                 ...turn.defer,
-                dueAt: new Date(this.#clock.now() + turn.dueInMs),
+                dueAt: new Date(this.now() + turn.dueInMs),
               });
         if (!isOurs)
           this.#log.warn('another worker has the invocation by now; what came of it here is refused', {
@@ -250,24 +268,30 @@ export class InvocationWorker {
   #renewLater(): void {
     if (this.#isRenewing) return;
     this.#isRenewing = true;
-    this.#later(RENEW_MS, () => void this.#renew());
+    this.#later(RENEW_MS, () => {
+      void this.#renew()
+        .catch((error: unknown) =>
+          this.#log.error('leases of invocations could not be renewed', { error: String(error) }),
+        )
+        .finally(() => {
+          this.#isRenewing = false;
+          if (this.#held.size > 0) this.#renewLater();
+        });
+    });
   }
 
   async #renew(): Promise<void> {
-    const held = [...this.#held.values()];
-    try {
-      const leaseEnd = new Date(this.#clock.now() + LEASE_MS);
-      const ours = await this.#queue.renew(
-        held.map(({ lease }) => lease),
-        leaseEnd,
-      );
-      const kept = new Set(ours.map(({ requestId }) => requestId));
-      for (const { lease, ending } of held) if (!kept.has(lease.requestId)) ending.abort();
-    } catch (error) {
-      this.#log.error('leases of invocations could not be renewed', { error: String(error) });
+    const held = [...this.#held];
+    const untilMs = this.now() + LEASE_MS;
+    const ours = await this.#queue.renew(
+      held.map(({ lease }) => lease),
+      new Date(untilMs),
+    );
+    const kept = new Set(ours.map(nameOf));
+    for (const one of held) {
+      if (kept.has(nameOf(one.lease))) one.untilMs = untilMs;
+      else one.ending.abort();
     }
-    this.#isRenewing = false;
-    if (this.#held.size > 0) this.#renewLater();
   }
 
   #later(ms: number, task: () => void): void {
@@ -284,4 +308,8 @@ export class InvocationWorker {
     this.#idle.clear();
     for (const tell of told) tell();
   }
+}
+
+function nameOf({ requestId, fence }: InvocationLease): string {
+  return `${requestId} ${fence}`;
 }
