@@ -12,7 +12,7 @@ import type {
 } from './driver.ts';
 import type { InvocationRecord } from './invocations.ts';
 import { checkedOutcome } from './json.ts';
-import type { CallEnd } from './turns.ts';
+import type { CallEnd, StartEnd } from './turns.ts';
 
 /**
  * Time that an attempt has beyond the function's own limit, in milliseconds: for a cold start, and so that the
@@ -82,17 +82,25 @@ export class FunctionCalls {
     }
   }
 
-  /** Starts a run that the platform carries on; `undefined` where it only takes calls. @throws ConnectorError the platform's failure. */
-  async start(invocation: InvocationRecord, signal: AbortSignal): Promise<NativeRun | undefined> {
+  /** Starts a run that the platform carries on; `undefined` where it only takes calls. Never rejects. */
+  async start(invocation: InvocationRecord, signal: AbortSignal): Promise<StartEnd> {
     const { session, capabilities, callbackUrl } = this.#parts;
     const { requestId, functionName, payload, timeoutMs } = invocation;
     const url = capabilities.native === 'callback' ? callbackUrl(requestId) : undefined;
-    if (capabilities.native === 'callback' && url === undefined) return undefined;
+    if (capabilities.native === 'callback' && url === undefined) return { native: undefined };
     const given = { requestId, timeoutMs, ...(url !== undefined && { callbackUrl: url }) };
     const call = { operation: 'serverless.start', idempotent: false, once: true, signal };
-    return session.run(call, async (client, { signal }) =>
-      client.start?.(functionName, payload, given, signal),
-    );
+    let asked = false;
+    try {
+      const native = await session.run(call, async (client, { signal }) => {
+        asked = true;
+        return client.start?.(functionName, payload, given, signal);
+      });
+      return { native };
+    } catch (error) {
+      // The session throws nothing else.
+      return { failure: error as ConnectorError, asked, durationMs: 0 };
+    }
   }
 
   /** How a started run ended; `undefined` while it goes on. @throws ConnectorError the platform's failure. */

@@ -19,7 +19,7 @@ function hostWith(failure: ConnectorError): TurnHost {
   const call = async () => ({ failure, asked: true, durationMs: 1 });
   return {
     ...{ foreground: false, clock, random: () => 0, retryDelayMs: 0, resultTtlMs: DAY_MS, native: 'follow' },
-    calls: { call, start: async () => undefined, follow: fail },
+    calls: { call, start: async () => ({ native: undefined }), follow: fail },
   };
 }
 
@@ -35,5 +35,32 @@ describe('a platform that asks to wait for ages', () => {
     const host = hostWith(new ConnectorError(code, 'no', ages));
     const turn = await takeTurn({ ...invocation, native }, host, new AbortController().signal);
     expect(turn).toMatchObject({ dueInMs: DAY_MS });
+  });
+});
+
+describe('an invocation', () => {
+  const { signal } = new AbortController();
+  const run = { kind: 'run', id: '1' };
+
+  it('that a platform was never asked to start is not lost', async () => {
+    const failure = new ConnectorError('unavailable', 'no client of it could be opened');
+    const host = hostWith(failure);
+    const start = async () => ({ failure, asked: false, durationMs: 0 });
+    const calling = { ...host, native: 'callback', calls: { ...host.calls, start } } as const;
+    const turn = await takeTurn({ ...invocation, repeatable: false }, calling, signal);
+    expect(turn).toMatchObject({ defer: { status: 'queued', failures: 1 } });
+  });
+
+  it('whose run has a result over the limit has failed, as it is with any other call', async () => {
+    const host = hostWith(new ConnectorError('payload_too_large', 'the result is too large'));
+    const turn = await takeTurn({ ...invocation, native: run }, host, signal);
+    const end = { status: 'failed', error: { name: 'payload_too_large' }, durationMs: expect.any(Number) };
+    expect(turn).toMatchObject({ end });
+  });
+
+  it('waits as long as a platform that fails is left alone, since nothing was attempted', async () => {
+    const host = hostWith(new ConnectorError('circuit_open', 'left alone', { retryAfterMs: 30_000 }));
+    const turn = await takeTurn({ ...invocation, failures: 2 }, host, signal);
+    expect(turn).toMatchObject({ defer: { status: 'queued', failures: 2 }, dueInMs: 30_000 });
   });
 });

@@ -43,16 +43,19 @@ const NOT_RUN: ReadonlySet<ErrorCode> = new Set([
   'circuit_open',
 ]);
 
+type Failed = {
+  readonly failure: ConnectorError;
+  /** The platform's client was asked; it may have been sent. */
+  readonly asked: boolean;
+  readonly durationMs: number;
+};
+
 /** How one call of the function ended. */
 export type CallEnd =
-  | { readonly outcome: InvocationOutcome }
-  | { readonly timedOut: ConnectorError }
-  | {
-      readonly failure: ConnectorError;
-      /** The platform's client was asked; it may have been sent. */
-      readonly asked: boolean;
-      readonly durationMs: number;
-    };
+  { readonly outcome: InvocationOutcome } | { readonly timedOut: ConnectorError } | Failed;
+
+/** What came of starting a run that the platform carries on; no run where it only takes calls. */
+export type StartEnd = { readonly native: NativeRun | undefined } | Failed;
 
 /** What a turn needs of its connector. */
 export type TurnHost = {
@@ -95,16 +98,14 @@ async function started(
   ends: Ends,
   signal: AbortSignal,
 ): Promise<Turn | undefined> {
-  try {
-    const native = await host.calls.start(invocation, signal);
-    if (!native) return undefined;
-    const dueInMs = host.native === 'follow' ? FOLLOW_MS.least : invocation.timeoutMs + CALLBACK_SLACK_MS;
-    return { defer: { status: 'running', native, failures: invocation.failures }, dueInMs };
-  } catch (error) {
-    // The connector's session throws nothing else. Asked or not, one that can be followed may be started again.
-    const failure = error as ConnectorError;
-    return failed({ failure, asked: host.native !== 'follow', durationMs: 0 }, ends, signal);
-  }
+  const start = await host.calls.start(invocation, signal);
+  // Asked or not, one that can be followed may be started again.
+  if ('failure' in start)
+    return failed({ ...start, asked: start.asked && host.native !== 'follow' }, ends, signal);
+  const { native } = start;
+  if (!native) return undefined;
+  const dueInMs = host.native === 'follow' ? FOLLOW_MS.least : invocation.timeoutMs + CALLBACK_SLACK_MS;
+  return { defer: { status: 'running', native, failures: invocation.failures }, dueInMs };
 }
 
 async function followed(
@@ -124,16 +125,18 @@ async function followed(
     defer: { status: 'running', native, failures },
     dueInMs,
   });
+  const ageMs = host.clock.now() - invocation.createdAt.getTime();
   try {
     const outcome = await host.calls.follow(invocation, native, signal);
     if (outcome) return { end: ends.of(outcome) };
-    const ageMs = host.clock.now() - invocation.createdAt.getTime();
     return again(0, Math.min(FOLLOW_MS.most, Math.max(FOLLOW_MS.least, ageMs / 10)));
   } catch (error) {
     // The connector's session throws nothing else.
     const failure = error as ConnectorError;
     const { code, message } = failure;
     if (signal.aborted) return again(invocation.failures, 0);
+    // It has ended, and its result will not get smaller.
+    if (code === 'payload_too_large') return ends.failed(failure, ageMs);
     // What only asks to wait is no failure.
     const failures = invocation.failures + (code === 'rate_limited' ? 0 : 1);
     if (failures > (code === 'not_found' ? MAX_NOT_FOUND : MAX_FOLLOW_FAILURES))
@@ -146,11 +149,7 @@ async function followed(
 }
 
 /** What a failure of the platform leads to: another attempt, where that is allowed, or an end. */
-function failed(
-  { failure, asked, durationMs }: Extract<CallEnd, { failure: unknown }>,
-  ends: Ends,
-  signal: AbortSignal,
-): Turn {
+function failed({ failure, asked, durationMs }: Failed, ends: Ends, signal: AbortSignal): Turn {
   const { invocation, host } = ends;
   const ran = asked && !NOT_RUN.has(failure.code) && failure.details['sent'] !== false;
   // The payload was within the limit, so it is what came back that is over it.
@@ -163,7 +162,8 @@ function failed(
   }
   if (!mayRepeat) return ends.lost(failure.message, failure);
   const retryAfterMs = waitOf(failure);
-  if (failure.code === 'rate_limited') {
+  // Neither is an attempt that failed: the platform did nothing, or was not asked.
+  if (failure.code === 'rate_limited' || failure.code === 'circuit_open') {
     const isOver = host.clock.now() - invocation.createdAt.getTime() > MAX_THROTTLED_MS;
     const dueInMs = Math.max(retryAfterMs, ends.backoffMs(invocation.failures));
     if (!isOver) return { defer: { status: 'queued', native: null, failures: invocation.failures }, dueInMs };
