@@ -33,19 +33,24 @@ export async function askForAny(api: LambdaApi, signal: AbortSignal): Promise<vo
 }
 
 function infoOf(it: FunctionConfiguration): readonly FunctionInfo[] {
-  if (typeof it.FunctionName !== 'string') return [];
+  if (!isShort(it.FunctionName)) return [];
   const modifiedMs = Date.parse(it.LastModified ?? '');
   return [
     {
       name: it.FunctionName,
-      ...(it.Runtime && { runtime: it.Runtime }),
+      ...(isShort(it.Runtime) && { runtime: it.Runtime }),
       ...(it.MemorySize && { memoryMb: it.MemorySize }),
       ...(it.Timeout && { timeoutSeconds: it.Timeout }),
       ...(!Number.isNaN(modifiedMs) && { lastModified: new Date(modifiedMs) }),
-      ...(it.Description && { description: it.Description }),
-      ...(it.Version && { version: it.Version }),
+      ...(isShort(it.Description) && { description: it.Description }),
+      ...(isShort(it.Version) && { version: it.Version }),
     },
   ];
+}
+
+/** No text of Lambda's is longer; an endpoint of somebody else's would fill the memory with the pages of a listing. */
+function isShort(text: string | undefined): text is string {
+  return typeof text === 'string' && text !== '' && text.length <= 1_024;
 }
 
 function tooMany(): ConnectorError {

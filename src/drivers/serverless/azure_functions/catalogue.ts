@@ -22,6 +22,7 @@ export const PEERS = { '@azure/arm-appservice': APPSERVICE_RANGE, '@azure/identi
 /** A listing repeats the source of small functions. */
 const MAX_LISTING_BYTES = 32 * 2 ** 20;
 const MAX_FUNCTIONS = 10_000;
+const MAX_TEXT = 2_048;
 const FRESH_MS = 300_000;
 const AGAIN_AFTER_FAILURE_MS = 30_000;
 
@@ -196,8 +197,10 @@ function entryOf({
   // A resource's name has its parent's before it.
   const name = full.split('/').at(-1) ?? '';
   const bindings = triggers.safeParse(config).data?.bindings ?? [];
-  if (name === '' || isDisabled === true) return undefined;
-  const info = { name, ...(language !== undefined && { runtime: language }) };
+  // What is longer is none of Azure's, and all of it is kept while the connector is open.
+  if (name === '' || full.length > MAX_TEXT || isDisabled === true) return undefined;
+  const isLanguage = language !== undefined && language.length <= MAX_TEXT;
+  const info = { name, ...(isLanguage && { runtime: language }) };
   if (bindings.some(({ type }) => /^orchestrationTrigger$/i.test(type)))
     return { info: { ...info, description: 'Durable orchestrator' }, call: { by: 'orchestration' } };
   const http = bindings.find(({ type }) => /^httpTrigger$/i.test(type));
@@ -205,7 +208,9 @@ function entryOf({
   const route = (http.route ?? name).split('/').filter((segment) => segment !== '');
   const takesPost = http.methods?.some((method) => /^post$/i.test(method)) ?? true;
   const isPlain = route.every((segment) => /^[\w~-][\w.~-]*$/.test(segment));
-  return takesPost && isPlain ? { info, call: { by: 'http', route } } : undefined;
+  return takesPost && isPlain && route.join('/').length <= MAX_TEXT
+    ? { info, call: { by: 'http', route } }
+    : undefined;
 }
 
 type RestFailure = {

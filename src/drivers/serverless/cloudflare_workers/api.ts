@@ -24,6 +24,8 @@ const MAX_ANSWER_BYTES = 16 * 2 ** 20;
 const NEVER_MS = 2 ** 31 - 1;
 const PAGE = 100;
 const MAX_PAGES = 100;
+/** Whatever the endpoint says: all of it is kept until the last page, and while the connector is open. */
+const MAX_WORKFLOWS = 10_000;
 
 /** How an instance of a Workflow is. */
 export type Instance = z.output<typeof instance>;
@@ -37,9 +39,9 @@ const instance = z.object({
   start: z.string().nullish(),
   end: z.string().nullish(),
 });
-const script = z.object({ id: z.string(), modified_on: z.string().nullish() });
+const script = z.object({ id: z.string().max(1_024), modified_on: z.string().nullish() });
 const workflow = z.object({
-  name: z.string(),
+  name: z.string().max(1_024),
   script_name: z.string().nullish(),
   modified_on: z.string().nullish(),
 });
@@ -150,6 +152,8 @@ export async function cloudflareApi(
         for (let page = 1; page <= MAX_PAGES; page += 1) {
           const before = names.size;
           for (const { name } of await listed(client, page, PAGE)) names.add(name);
+          if (names.size > MAX_WORKFLOWS)
+            throw new ConnectorError('backend_error', `the account has more than ${MAX_WORKFLOWS} Workflows`);
           // A page may be shorter than was asked for, where its most is less: the last one has nothing new.
           if (names.size === before) break;
         }

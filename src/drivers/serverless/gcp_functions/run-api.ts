@@ -34,17 +34,22 @@ export interface RunApi {
 // Services of a project and region: 1,000 at most (https://cloud.google.com/run/quotas, read 2026-11-28).
 const PAGE_SIZE = 100;
 const MAX_PAGES = 100;
+/** Whatever the endpoint says: all of it is kept until the last page. */
+const MAX_SERVICES = 10_000;
 const MAX_ANSWER_BYTES = 32 * 2 ** 20;
 /** Beyond every time of ours: the client would use its own otherwise, and timers that no test can move. */
 const CLIENT_LIMIT_MS = 3_600_000;
 
 /** What is used of `google.cloud.run.v2.Service`, as @google-cloud/run 4.2.0 decodes it. */
 const service = z.object({
-  name: z.string().regex(/\/services\/[^/]+$/),
-  uri: z.string(),
-  description: z.string(),
+  name: z
+    .string()
+    .max(1_024)
+    .regex(/\/services\/[^/]+$/),
+  uri: z.string().max(2_048),
+  description: z.string().max(4_096),
   updateTime: z.object({ seconds: z.coerce.number(), nanos: z.number() }).nullable(),
-  latestReadyRevision: z.string(),
+  latestReadyRevision: z.string().max(1_024),
   template: z
     .object({
       timeout: z.object({ seconds: z.coerce.number() }).nullable(),
@@ -53,7 +58,7 @@ const service = z.object({
       ),
     })
     .nullable(),
-  buildConfig: z.object({ baseImage: z.string() }).nullable(),
+  buildConfig: z.object({ baseImage: z.string().max(1_024) }).nullable(),
 });
 type Service = z.output<typeof service>;
 const found = z.tuple([service]).rest(z.unknown());
@@ -135,7 +140,8 @@ export async function runApi(
       do {
         const [services, , { nextPageToken }] = await pageOf(pageToken, PAGE_SIZE, signal);
         all.push(...services.map(infoOf));
-        if (seen.has(nextPageToken) || seen.size > MAX_PAGES) throw notCloudRun('its pages do not end');
+        if (seen.has(nextPageToken) || seen.size > MAX_PAGES || all.length > MAX_SERVICES)
+          throw notCloudRun('its pages do not end');
         seen.add(nextPageToken);
         pageToken = nextPageToken;
       } while (pageToken !== '');

@@ -70,7 +70,8 @@ const fields = z.strictObject({
   health_path: z
     .string()
     .max(2048)
-    .regex(/^\/[^#\s]*$/, 'begins with /')
+    // Two slashes begin a host.
+    .regex(/^\/(?![/\\])[^#\s]*$/, 'begins with one /')
     .optional()
     .describe(
       'Path on the endpoint’s host that answers GET with success when all is well. Without it a test only connects, as not every function may be called for nothing.',
