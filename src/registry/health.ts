@@ -104,7 +104,7 @@ export class HealthCheck {
     const driver = await stage('configuration', async () => {
       if (!isDriverKind(connector.connectorType)) return undefined;
       const loaded = await this.#parts.catalog.load(connector.connectorType, connector.provider);
-      driverOptions(loaded, connector.config, credentials);
+      driverOptions(loaded, connector, credentials);
       return loaded.driver;
     });
     if (driver?.remote) {

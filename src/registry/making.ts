@@ -201,7 +201,8 @@ async function isReady(
   parts: Parts,
 ): Promise<boolean> {
   try {
-    driverOptions(loaded, config, secrets.length === 0 ? {} : await openCredentials(secrets, record, parts));
+    const credentials = secrets.length === 0 ? {} : await openCredentials(secrets, record, parts);
+    driverOptions(loaded, { config, settings: record.settings }, credentials);
     return true;
   } catch (error) {
     if (isConnectorError(error) && error.code === 'invalid_state') return false;

@@ -50,12 +50,19 @@ export function sortSecrets(
 }
 
 /**
- * The driver's options as its schema reads them, credentials and endpoint among them.
+ * The driver's options as its schema reads them, credentials and endpoint among them, and the connector's region where it
+ * has such an option and none was given there.
  *
  * @throws ConnectorError `invalid_argument` with the path of each bad field.
  */
-export function driverOptions(loaded: LoadedDriver, config: ConnectorConfig, credentials: Plain): never {
+export function driverOptions(
+  loaded: LoadedDriver,
+  { config, settings: { region } }: Pick<ConnectorRecord, 'config' | 'settings'>,
+  credentials: Plain,
+): never {
   let merged: Readonly<Record<string, unknown>> = config.options;
+  if (region !== undefined && Object.hasOwn(loaded.driver.options.shape, 'region'))
+    merged = { region, ...merged };
   for (const [name, value] of Object.entries(credentials)) {
     merged = withValue(merged, keysOf(name, loaded), value);
   }

@@ -199,7 +199,7 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
       const loaded = await this.#parts.catalog.load(connectorType, connector.provider);
       const credentials = await unsealCredentials(record, this.#parts);
       this.#secrets = Object.values(credentials);
-      const options = driverOptions(loaded, record.config, credentials);
+      const options = driverOptions(loaded, record, credentials);
       const context = {
         tenantId,
         connectorId,

@@ -7,7 +7,9 @@ export const serverlessSettings = z.strictObject({
     .min(1)
     .max(64)
     .optional()
-    .describe('Where the functions run, for platforms that have regions.'),
+    .describe(
+      'Where the functions run, for platforms that have regions; what the option `region` says counts before it.',
+    ),
   max_concurrency: z
     .int()
     .min(1)
