@@ -81,6 +81,8 @@ export class LiveConnectors {
       this.#sessions.delete(id);
       await session?.remove();
     }
+    // Whoever waits for one of their invocations waits for what is gone.
+    this.#parts.invocations.worker.wakeAll();
   }
 
   #make({ record, activity }: StoredConnector, driver: AnyDriver | undefined): BaseConnector {

@@ -70,10 +70,16 @@ export function invocationStore(
           claimed.push(...rows);
         }
         for (const { request_id } of claimed) await CLAIM(db, { request_id, dueAt });
-        return claimed.map((row) => ({
-          ...invocationRecord({ ...row, status: 'running', due_at: dueAt, fence: row.fence + 1 }),
-          interrupted: row.status === 'running' && row.native === null,
-        }));
+        return claimed.flatMap((row) => {
+          const taken = { ...row, status: 'running', due_at: dueAt, fence: row.fence + 1 };
+          const interrupted = row.status === 'running' && row.native === null;
+          try {
+            return [{ ...invocationRecord(taken), interrupted }];
+          } catch {
+            // It is damaged, as whoever asks for it is told. It is out of the way of the others until the lease ends.
+            return [];
+          }
+        });
       });
     },
 

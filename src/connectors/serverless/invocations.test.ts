@@ -295,6 +295,24 @@ describe('waiting for a result', () => {
     await functions.cancel(requestId);
   });
 
+  it('ends with the connector, also for whoever shares a key with a call that waits', async () => {
+    const { functions, registry, calls } = await functionsOf(async () => {
+      throw new ConnectorError('rate_limited', 'busy', { retryAfterMs: 3_600_000 });
+    });
+    const options = { idempotencyKey: 'k' };
+    const { requestId } = await functions.invoke('f', 1, { ...options, async: true });
+    await expect.poll(() => calls.length).toBe(1);
+    const shared = functions.invoke('f', 1, options);
+    const waiting = functions.waitForResult(requestId, { timeoutSeconds: 900 });
+    const gone = Promise.all([
+      expect(shared).rejects.toMatchObject({ code: 'not_found' }),
+      expect(waiting).rejects.toMatchObject({ code: 'not_found' }),
+    ]);
+    await functions.getResult(requestId);
+    await registry.delete(functions.connectorId);
+    await gone;
+  });
+
   it.each([-1, 901, Number.NaN])('refuses %d seconds', async (timeoutSeconds) => {
     const { functions } = await functionsOf(echo);
     const refused = functions.waitForResult('any', { timeoutSeconds });

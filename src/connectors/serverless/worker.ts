@@ -144,6 +144,11 @@ export class InvocationWorker {
     for (const look of waiting ?? []) look();
   }
 
+  /** The same for all of them, where invocations went otherwise than by an end. */
+  wakeAll(): void {
+    for (const requestId of [...this.#waiting.keys()]) this.wake(requestId);
+  }
+
   /** Resolves when something became of the invocation in this process, or with the signal. */
   change(requestId: string, signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
