@@ -3,6 +3,7 @@ import { ConnectorError, isConnectorError } from '../../errors/error.ts';
 import type { CallOptions } from '../base.ts';
 import type { ClientSession } from '../session.ts';
 import type {
+  ClientInvocation,
   FunctionCallback,
   NativeOutcome,
   NativeRun,
@@ -85,10 +86,14 @@ export class FunctionCalls {
   /** Starts a run that the platform carries on; `undefined` where it only takes calls. Never rejects. */
   async start(invocation: InvocationRecord, signal: AbortSignal): Promise<StartEnd> {
     const { session, capabilities, callbackUrl } = this.#parts;
-    const { requestId, functionName, payload, timeoutMs } = invocation;
+    const { requestId, functionName, payload, timeoutMs, repeatable } = invocation;
     const url = capabilities.native === 'callback' ? callbackUrl(requestId) : undefined;
     if (capabilities.native === 'callback' && url === undefined) return { native: undefined };
-    const given = { requestId, timeoutMs, ...(url !== undefined && { callbackUrl: url }) };
+    const given: ClientInvocation = {
+      ...{ requestId, timeoutMs },
+      ...(url !== undefined && { callbackUrl: url }),
+      ...(!repeatable && { once: true }),
+    };
     const call = { operation: 'serverless.start', idempotent: false, once: true, signal };
     let asked = false;
     try {

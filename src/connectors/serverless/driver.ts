@@ -39,6 +39,8 @@ export type ClientInvocation = {
   readonly timeoutMs: number;
   /** Where the platform may report the end of a run that it carries on; absent where the registry has no address. */
   readonly callbackUrl?: string;
+  /** For `start`: the function may run once only, so nothing is started of which starting twice could start two. */
+  readonly once?: true;
 };
 
 /** A run that the platform itself carries on and remembers. */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ConnectorError } from '../../errors/error.ts';
 import { testClock } from '../../testing/clock.ts';
-import type { NativeOutcome, NativeRun } from './driver.ts';
+import type { ClientInvocation, NativeOutcome, NativeRun } from './driver.ts';
 import { echo, functionsOf, gate, type Body } from './functions.fixture.ts';
 
 const HOUR = 3_600_000;
@@ -419,6 +419,21 @@ describe('a run that the platform carries on', () => {
     const ended = await functions.waitForResult(requestId);
     expect(ended).toMatchObject({ status: 'lost', error: { name: 'LostError' } });
     expect(ended.error?.message).toMatch(/workflow instance run-1 ended: .*expired/);
+  });
+
+  it('is told where it may run once only, which is under a key', async () => {
+    const { seen, client, ...platform } = following([]);
+    const given: unknown[] = [];
+    const start = async (name: string, _payload: unknown, { once }: ClientInvocation) => {
+      given.push(once);
+      return client.start(name);
+    };
+    const { functions } = await functionsOf(echo, { ...platform, client: { ...client, start } });
+    const { requestId } = await functions.invoke('f', 1, { async: true, idempotencyKey: 'k' });
+    await functions.waitForResult(requestId);
+    await functions.waitForResult((await functions.invoke('f', 1, { async: true })).requestId);
+    expect(given).toEqual([true, undefined]);
+    expect(seen).toEqual(['start f', 'start f']);
   });
 
   it('is stopped when it is cancelled', async () => {

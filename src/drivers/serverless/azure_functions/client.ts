@@ -72,11 +72,11 @@ export class AzureFunctions implements ServerlessClient {
       const call = (await this.#known(name, inTime)) ?? byName(name);
       if (call.by === 'orchestration') {
         const run = await durable.start(name, payload, invocation.requestId, inTime);
-        return this.#end(name, run, inTime);
+        return this.#end(run, inTime);
       }
       const answer = await this.#post(call.route, payload, invocation, inTime);
       const run = startedBy(answer);
-      return run === undefined ? this.#outcome(name, answer) : this.#end(name, run, inTime);
+      return run === undefined ? this.#outcome(name, answer) : this.#end(run, inTime);
     });
   }
 
@@ -91,7 +91,8 @@ export class AzureFunctions implements ServerlessClient {
     return withinTime(name, invocation, { clock, signal }, async (inTime) => {
       const call = await this.#callOf(name, inTime);
       if (call.by === 'orchestration') return durable.start(name, payload, invocation.requestId, inTime);
-      if (!options.starters.includes(name)) return undefined;
+      // What ids it gives its instances is its own affair, so that two calls may be two instances.
+      if (!options.starters.includes(name) || invocation.once) return undefined;
       const answer = await this.#post(call.route, payload, invocation, inTime);
       const run = startedBy(answer);
       if (run !== undefined) return run;
@@ -179,14 +180,13 @@ export class AzureFunctions implements ServerlessClient {
   }
 
   /** Waits for the end of an orchestration, which goes on where nobody waits any more. */
-  async #end(name: string, { id }: NativeRun, signal: AbortSignal): Promise<InvocationOutcome> {
+  async #end({ id }: NativeRun, signal: AbortSignal): Promise<InvocationOutcome> {
     const { clock, durable } = this.#parts;
     for (let waitMs = FIRST_LOOK_MS; ; waitMs = Math.min(waitMs * 2, LOOK_MS)) {
       const outcome = await durable.ended(id, signal);
-      if (outcome?.status === 'completed' || outcome?.status === 'failed')
-        return { ...outcome, status: outcome.status };
+      // One that was ended from elsewhere has failed, for whoever waits for its result.
       if (outcome !== undefined)
-        throw new ConnectorError('cancelled', `the orchestration of ${name} was ended from elsewhere`);
+        return { ...outcome, status: outcome.status === 'completed' ? 'completed' : 'failed' };
       await sleep(clock, waitMs, signal);
     }
   }

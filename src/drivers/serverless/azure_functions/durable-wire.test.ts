@@ -128,11 +128,14 @@ describe('an orchestrator', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
-  it('that somebody ends meanwhile is cancelled', async () => {
+  it('that somebody ends meanwhile has failed, for whoever waits for its result', async () => {
     const client = await open();
     const one = invocation();
     host.instances.set(one.requestId, { runtimeStatus: 'Terminated', output: 'enough' });
-    expect(await failureOf(client.invoke('waits', null, one, NEVER))).toMatchObject({ code: 'cancelled' });
+    expect(await client.invoke('waits', null, one, NEVER)).toEqual({
+      ...{ status: 'failed', error: { name: 'OrchestrationTerminated', message: 'enough' } },
+      durationMs: expect.any(Number),
+    });
   });
 });
 
@@ -223,6 +226,14 @@ describe('a starter', () => {
     if (run === undefined) throw new Error('not started');
     expect(await client.follow?.('starter', run, NEVER)).toMatchObject({ result: 'own' });
     expect(elsewhere.connections()).toBe(0);
+  });
+
+  it('is not started where it may run once only, as the app cannot tell two calls from one', async () => {
+    const client = await open();
+    const from = host.requests.length;
+    const once = { ...invocation(), once: true } as const;
+    expect(await client.start?.('starter', 'x', once, NEVER)).toBeUndefined();
+    expect(paths(from)).toEqual([]);
   });
 
   it('that nobody declared is waited for, and none of its addresses is told', async () => {
