@@ -14,6 +14,7 @@ export {
   networkFailure,
   quoted,
   type HttpFailure,
+  unsent,
 } from './contract/backend-error.ts';
 export {
   reach,

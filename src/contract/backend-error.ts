@@ -70,6 +70,16 @@ export function networkFailure(error: unknown, signal?: AbortSignal): ConnectorE
   );
 }
 
+/** The same failure, of which it is certain that what was asked for was not sent. */
+export function unsent(error: ConnectorError): ConnectorError {
+  const { code, message, details, issues, cause, retryAfterMs } = error;
+  return new ConnectorError(code, message, {
+    ...{ issues, details: { ...details, sent: false } },
+    ...(cause !== undefined && { cause }),
+    ...(retryAfterMs !== undefined && { retryAfterMs }),
+  });
+}
+
 /** What an HTTP answer other than a success means. */
 export type HttpFailure = {
   readonly status: number;

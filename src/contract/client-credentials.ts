@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { ErrorCode } from '../errors/codes.ts';
 import { ConnectorError, invalidField, isConnectorError } from '../errors/error.ts';
-import { networkFailure } from './backend-error.ts';
+import { networkFailure, unsent } from './backend-error.ts';
 import { bodyWithin } from './body-within.ts';
 import type { Clock } from './clock.ts';
 import type { Fetcher } from './network.ts';
@@ -201,15 +201,6 @@ function parsed(body: Uint8Array): Readonly<Record<string, unknown>> {
   } catch {
     return {};
   }
-}
-
-function unsent(error: ConnectorError): ConnectorError {
-  const { retryAfterMs } = error;
-  return new ConnectorError(error.code, error.message, {
-    details: { ...error.details, sent: false },
-    ...(error.cause !== undefined && { cause: error.cause }),
-    ...(retryAfterMs !== undefined && { retryAfterMs }),
-  });
 }
 
 /** What `shared` resolves to, unless this one caller gives up before. */

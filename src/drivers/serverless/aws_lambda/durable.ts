@@ -3,6 +3,7 @@ import {
   ConnectorError,
   failureOf,
   isConnectorError,
+  unsent,
   type ClientInvocation,
   type Clock,
   type JsonValue,
@@ -10,7 +11,7 @@ import {
   type NativeRun,
 } from '../../../driver.ts';
 import type { LambdaApi } from './api.ts';
-import { beforeCall, notLambda } from './errors.ts';
+import { notLambda } from './errors.ts';
 import { parsed, type Calling } from './invoke.ts';
 import { EVENT_BYTES } from './sdk.ts';
 import { UNPUBLISHED, type FunctionTarget } from './target.ts';
@@ -64,7 +65,7 @@ export class FunctionKinds {
       if (!isConnectorError(error)) throw error;
       if (error.code === 'permission_denied') this.#isDenied = true;
       // Emulators know no configurations.
-      else if (error.code !== 'unsupported') throw beforeCall(error);
+      else if (error.code !== 'unsupported') throw unsent(error);
       return false;
     }
   }

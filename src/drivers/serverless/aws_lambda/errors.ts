@@ -93,17 +93,6 @@ export function notLambda(details: Readonly<Record<string, unknown>> = {}): Conn
   return new ConnectorError('backend_error', 'the backend does not answer as Lambda does', { details });
 }
 
-/** The same error, of a question that came before the call itself. */
-export function beforeCall(error: unknown): unknown {
-  if (!isConnectorError(error)) return error;
-  const { code, message, details, cause, retryAfterMs } = error;
-  return new ConnectorError(code, message, {
-    cause,
-    details: { ...details, sent: false },
-    ...(retryAfterMs !== undefined && { retryAfterMs }),
-  });
-}
-
 /** Which of the limits was reached, such as `ReservedFunctionConcurrentInvocationLimitExceeded`. */
 function reasonIn(error: unknown): string | undefined {
   // An object, as an answer was made from it.

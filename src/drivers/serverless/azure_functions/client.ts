@@ -5,6 +5,7 @@ import {
   invocationHeaders,
   isConnectorError,
   sleep,
+  unsent,
   withinTime,
   type ClientInvocation,
   type Clock,
@@ -19,7 +20,7 @@ import {
 } from '../../../driver.ts';
 import type { Catalogue, CatalogueEntry } from './catalogue.ts';
 import { startedBy, type Orchestrations } from './durable.ts';
-import { unsent, type FunctionApp } from './function-app.ts';
+import type { FunctionApp } from './function-app.ts';
 import { checkFunctionName } from './names.ts';
 import type { AzureFunctionsOptions } from './options.ts';
 

@@ -1,11 +1,5 @@
 import type { Tokens } from '../../../clouds/azure/tokens.ts';
-import {
-  bodyWithin,
-  ConnectorError,
-  networkFailure,
-  type HttpAnswer,
-  type OpenContext,
-} from '../../../driver.ts';
+import { bodyWithin, networkFailure, unsent, type HttpAnswer, type OpenContext } from '../../../driver.ts';
 import type { AzureFunctionsOptions } from './options.ts';
 
 /** Of a payload and of a result. */
@@ -81,21 +75,6 @@ async function bearer(tokens: Tokens | undefined, signal: AbortSignal): Promise<
   } catch (error) {
     throw unsent(networkFailure(error, signal));
   }
-}
-
-/** The same failure, of which it is certain that no function was reached. */
-export function unsent({
-  code,
-  message,
-  details,
-  issues,
-  cause,
-  retryAfterMs,
-}: ConnectorError): ConnectorError {
-  return new ConnectorError(code, message, {
-    ...{ cause, issues, details: { ...details, sent: false } },
-    ...(retryAfterMs !== undefined && { retryAfterMs }),
-  });
 }
 
 async function beginningOf({ body }: Response): Promise<Uint8Array> {

@@ -11,6 +11,7 @@ import {
   isConnectorError,
   type JsonValue,
   networkFailure,
+  unsent,
   type Note,
   type OpenContext,
   type ServerlessClient,
@@ -153,11 +154,6 @@ async function beforeTheCall<T>(task: () => Promise<T>): Promise<T> {
   try {
     return await task();
   } catch (error) {
-    if (!isConnectorError(error)) throw error;
-    const { code, message, cause, details, issues, retryAfterMs } = error;
-    throw new ConnectorError(code, message, {
-      ...{ cause, details: { ...details, sent: false }, issues },
-      ...(retryAfterMs !== undefined && { retryAfterMs }),
-    });
+    throw isConnectorError(error) ? unsent(error) : error;
   }
 }

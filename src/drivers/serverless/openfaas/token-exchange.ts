@@ -5,6 +5,7 @@ import {
   ConnectorError,
   isConnectorError,
   networkFailure,
+  unsent,
   parseRetryAfter,
   type AccessTokens,
   type Clock,
@@ -141,16 +142,6 @@ function parsed(body: Uint8Array): unknown {
   } catch {
     return undefined;
   }
-}
-
-/** No function was called yet. */
-function unsent(error: ConnectorError): ConnectorError {
-  const { cause, code, details, message, retryAfterMs } = error;
-  return new ConnectorError(code, message, {
-    details: { ...details, sent: false },
-    ...(cause !== undefined && { cause }),
-    ...(retryAfterMs !== undefined && { retryAfterMs }),
-  });
 }
 
 /** What `shared` resolves to, unless this one caller gives up before. */
