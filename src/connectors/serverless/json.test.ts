@@ -40,6 +40,17 @@ describe('the walk over a payload or a result', () => {
     expect(() => checkedPayload(payload, MiB)).toThrow(message);
   });
 
+  it.each([
+    ['"'.repeat(500), 1_002],
+    ['\u0001'.repeat(100), 602],
+    ['x'.repeat(500), 502],
+    ['é'.repeat(500), 1_002],
+  ])('counts a text as JSON has it', (result, bytes) => {
+    const outcome = { status: 'completed', result } as const;
+    expect(checkedOutcome(outcome, bytes)).toBe(outcome);
+    expect(() => checkedOutcome(outcome, bytes - 1)).toThrow(/^result is at most \d+ bytes of JSON$/);
+  });
+
   it('takes 64 levels', () => {
     const text = `${'['.repeat(64)}${']'.repeat(64)}`;
     expect(checkedPayload(JSON.parse(text), MiB).text).toBe(text);

@@ -71,9 +71,13 @@ export function checkedPayload(
 
 /** The outcome itself, or a failed one in its place: a result is as untrusted as a payload, and is the function's fault. */
 export function checkedOutcome(outcome: InvocationOutcome, maxBytes: number): InvocationOutcome {
-  if (outcome.result === undefined) return outcome;
+  const { result } = outcome;
+  if (result === undefined) return outcome;
   try {
-    plainJson(outcome.result, 'result', maxBytes);
+    plainJson(result, 'result', maxBytes);
+    // A function behind HTTP may answer text, of which JSON makes up to six bytes of each character.
+    const isLong = typeof result === 'string' && result.length * 6 + 2 > maxBytes;
+    if (isLong && Buffer.byteLength(JSON.stringify(result)) > maxBytes) throw tooLarge('result', maxBytes);
     return outcome;
   } catch (error) {
     if (!isConnectorError(error) || error.code !== 'invalid_argument') throw error;

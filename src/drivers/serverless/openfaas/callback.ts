@@ -1,6 +1,6 @@
 import { invalidField, type FunctionCallback, type NativeOutcome } from '../../../driver.ts';
 import { failureIn, millisecondsOf, successOf } from './answers.ts';
-import { inLimit, MAX_BYTES, tooLarge } from './client.ts';
+import { MAX_BYTES, tooLarge } from './client.ts';
 
 /**
  * What the queue-worker posted when a call had ended: the function's body and headers, and the status of its answer in
@@ -23,7 +23,7 @@ export function outcomeOfCallback({ headers, body }: FunctionCallback): NativeOu
   if (status < 300) {
     if (body.byteLength > MAX_BYTES) throw tooLarge();
     const get = (name: string): string | null => headers[name.toLowerCase()] ?? null;
-    return { ...inLimit(successOf('', { status, headers: { get }, body }, 0)), ...timed };
+    return { ...successOf('', { status, headers: { get }, body }, 0), ...timed };
   }
   const error = failureIn(status, new TextDecoder().decode(body));
   // The watchdog's and the gateway's word for a function that ran too long (`exec_timeout`, `upstream_timeout`).

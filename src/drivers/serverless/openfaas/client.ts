@@ -75,7 +75,7 @@ export class OpenfaasFunctions implements ServerlessClient {
     return withinTime(name, invocation, { clock: this.#clock, signal }, async (within) => {
       const answer = await this.#gateway.call(call, within);
       if (hasNoEndpoint(answer)) throw await this.#notReached(name, address, within);
-      return inLimit(outcomeOfAnswer(name, answer, this.#clock.now()));
+      return outcomeOfAnswer(name, answer, this.#clock.now());
     });
   }
 
@@ -189,16 +189,9 @@ function notFound(name: string): ConnectorError {
   return new ConnectorError('not_found', `there is no function ${name}`);
 }
 
-/** A text that was bounded as bytes may be longer as JSON. @throws ConnectorError `payload_too_large`. */
-export function inLimit(outcome: InvocationOutcome): InvocationOutcome {
-  const { result } = outcome;
-  if (typeof result !== 'string' || Buffer.byteLength(JSON.stringify(result)) <= MAX_BYTES) return outcome;
-  throw tooLarge();
-}
-
 /** The error of a result that is over the limit. */
 export function tooLarge(): ConnectorError {
-  return new ConnectorError('payload_too_large', `the result is longer than ${MAX_BYTES} bytes as JSON`, {
+  return new ConnectorError('payload_too_large', `the result is longer than ${MAX_BYTES} bytes`, {
     details: { maxBytes: MAX_BYTES },
   });
 }

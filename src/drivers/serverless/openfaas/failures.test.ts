@@ -17,9 +17,8 @@ import {
 import { egressPolicy } from '../../../egress/addresses.ts';
 import { network } from '../../../egress/network.ts';
 import { clientTo, failureOf, INVOCATION, Opened, SECRET } from './clients.fixture.ts';
-import { watched, type FunctionAnswer } from './functions-double.fixture.ts';
+import { watched } from './functions-double.fixture.ts';
 import type { GatewayDouble } from './gateway-double.fixture.ts';
-import { MAX_BYTES } from './client.ts';
 
 const basic = `Basic ${Buffer.from(`admin:${SECRET}`).toString('base64')}`;
 const admits = (authorization: string | undefined) => (authorization === basic ? 'yes' : 'no');
@@ -288,16 +287,6 @@ describe('a result over the limit', () => {
     const failure = await failureOf(client.invoke('echo', null, INVOCATION, NEVER));
     expect(failure).toMatchObject({ code: 'payload_too_large' });
     await hungUp;
-  });
-
-  it('is refused where it fits as text and not as JSON', async () => {
-    const answer: FunctionAnswer = {
-      headers: { 'content-type': 'text/plain' },
-      body: '"'.repeat(MAX_BYTES / 2 + 1),
-    };
-    const { client } = await opened.both({ functions: { fn: watched(() => answer) } });
-    const failure = await failureOf(client.invoke('fn', null, INVOCATION, NEVER));
-    expect(failure).toMatchObject({ code: 'payload_too_large' });
   });
 
   it('of a failure leaves the failure', async () => {

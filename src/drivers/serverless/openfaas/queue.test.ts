@@ -158,11 +158,8 @@ describe('a callback', () => {
     expect(of('-1')).toEqual({ status: 'completed', result: null });
   });
 
-  it.each([
-    ['as it came', 'x'.repeat(6 * 2 ** 20 + 1)],
-    ['as JSON', '"'.repeat(3 * 2 ** 20)],
-  ])('with more than a result may be %s is payload_too_large', async (_how, text) => {
-    const callback = { headers: { 'x-function-status': '200' }, body: new TextEncoder().encode(text) };
+  it('with more than a result may be is payload_too_large', async () => {
+    const callback = { headers: { 'x-function-status': '200' }, body: Buffer.alloc(6 * 2 ** 20 + 1, 'x') };
     expect(() => outcome(callback)).toThrow(expect.objectContaining({ code: 'payload_too_large' }));
   });
 
