@@ -68,8 +68,10 @@ export {
 export * from './connectors/serverless/driver.ts';
 export {
   failureOf,
+  httpAnswer,
   httpOutcome,
   invocationHeaders,
+  MAX_FAILURE_BYTES,
   type HttpAnswer,
 } from './connectors/serverless/http-outcome.ts';
 export { withinTime } from './connectors/serverless/within-time.ts';

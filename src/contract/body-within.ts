@@ -25,6 +25,18 @@ export async function bodyWithin(response: Response, maxBytes: number): Promise<
   return chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, size);
 }
 
+/** The body as far as `maxBytes`: of what tells of a failure, no more is needed. */
+export async function beginningOf({ body }: Response, maxBytes: number): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of body ?? []) {
+    chunks.push(chunk);
+    size += chunk.byteLength;
+    if (size >= maxBytes) break;
+  }
+  return Buffer.concat(chunks, size).subarray(0, maxBytes);
+}
+
 function tooLong(maxBytes: number): ConnectorError {
   return new ConnectorError('payload_too_large', `the answer is longer than ${maxBytes} bytes`, {
     details: { maxBytes },

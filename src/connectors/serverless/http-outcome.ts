@@ -1,4 +1,5 @@
 import { httpFailure, quoted } from '../../contract/backend-error.ts';
+import { beginningOf, bodyWithin } from '../../contract/body-within.ts';
 import { parseRetryAfter } from '../../contract/retry-after.ts';
 import { ConnectorError } from '../../errors/error.ts';
 import type { ClientInvocation, FunctionFailure, InvocationOutcome, JsonValue } from './driver.ts';
@@ -12,6 +13,16 @@ export type HttpAnswer = {
   readonly headers: Pick<Headers, 'get'>;
   readonly body: Uint8Array;
 };
+
+/** Of what tells of a failure: more is not read. */
+export const MAX_FAILURE_BYTES = 262_144;
+
+/** The answer with its body; of a failure, which is none of the function's results, only the beginning. */
+export async function httpAnswer(response: Response, maxBytes: number): Promise<HttpAnswer> {
+  const { ok, status, headers } = response;
+  const body = ok ? bodyWithin(response, maxBytes) : beginningOf(response, MAX_FAILURE_BYTES);
+  return { status, headers, body: await body };
+}
 
 /**
  * The headers that tell a function behind HTTP which invocation this is, the same for each attempt.

@@ -1,11 +1,9 @@
 import type { Tokens } from '../../../clouds/azure/tokens.ts';
-import { bodyWithin, networkFailure, unsent, type HttpAnswer, type OpenContext } from '../../../driver.ts';
+import { httpAnswer, networkFailure, unsent, type HttpAnswer, type OpenContext } from '../../../driver.ts';
 import type { AzureFunctionsOptions } from './options.ts';
 
 /** Of a payload and of a result. */
 export const MAX_BYTES = 16 * 2 ** 20;
-/** Of what tells of a failure: more is not read. */
-const MAX_FAILURE_BYTES = 262_144;
 
 /** One request to the app. */
 export type AppRequest = {
@@ -56,11 +54,10 @@ export function functionApp(
           ...{ method, headers: sent, signal, redirect: 'manual' },
           ...(body !== undefined && { body }),
         });
-        const { status, headers: answered, ok } = response;
-        if (status === 401) tokens?.forget();
-        if (ok) return { status, headers: answered, body: await bodyWithin(response, MAX_BYTES) };
-        const beginning = await beginningOf(response);
-        return { status, headers: answered, body: without([function_key, durable_key, token], beginning) };
+        if (response.status === 401) tokens?.forget();
+        const answer = await httpAnswer(response, MAX_BYTES);
+        if (response.ok) return answer;
+        return { ...answer, body: without([function_key, durable_key, token], answer.body) };
       } catch (error) {
         throw networkFailure(error, signal);
       }
@@ -75,17 +72,6 @@ async function bearer(tokens: Tokens | undefined, signal: AbortSignal): Promise<
   } catch (error) {
     throw unsent(networkFailure(error, signal));
   }
-}
-
-async function beginningOf({ body }: Response): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of body ?? []) {
-    chunks.push(chunk);
-    size += chunk.byteLength;
-    if (size >= MAX_FAILURE_BYTES) break;
-  }
-  return Buffer.concat(chunks, size).subarray(0, MAX_FAILURE_BYTES);
 }
 
 /** Some servers repeat what they refused. */

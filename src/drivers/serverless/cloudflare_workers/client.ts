@@ -1,6 +1,6 @@
 import {
-  bodyWithin,
   ConnectorError,
+  httpAnswer,
   invocationHeaders,
   isConnectorError,
   networkFailure,
@@ -153,10 +153,9 @@ export class WorkersClient implements ServerlessClient {
         redirect: 'manual',
         signal,
       });
-      const { status, headers } = response;
-      const body = await bodyWithin(response, PAYLOAD_BYTES);
-      const answer = { status, headers, body: status < 400 ? body : this.#withoutSecrets(body) };
-      return workerOutcome(name, answer, context.clock.now());
+      const answer = await httpAnswer(response, PAYLOAD_BYTES);
+      const body = response.ok ? answer.body : this.#withoutSecrets(answer.body);
+      return workerOutcome(name, { ...answer, body }, context.clock.now());
     } catch (error) {
       throw isConnectorError(error) ? error : networkFailure(error, signal);
     }

@@ -1,11 +1,11 @@
 import type { GoogleTokens } from '../../../clouds/gcp/google-tokens.ts';
 import {
-  bodyWithin,
   type ClientInvocation,
   ConnectorError,
   type Fetcher,
   type FunctionInfo,
   type HttpAnswer,
+  httpAnswer,
   httpOutcome,
   type InvocationOutcome,
   isConnectorError,
@@ -121,10 +121,9 @@ export class GcpFunctionsClient implements ServerlessClient {
         signal,
         redirect: 'manual',
       });
-      const bytes = await bodyWithin(response, MAX_BYTES);
-      const { status } = response;
-      const isFailure = status >= 300 && token !== undefined;
-      return { status, headers: response.headers, body: isFailure ? without(bytes, token) : bytes };
+      const answer = await httpAnswer(response, MAX_BYTES);
+      const isFailure = !response.ok && token !== undefined;
+      return isFailure ? { ...answer, body: without(answer.body, token) } : answer;
     } catch (error) {
       throw isConnectorError(error) ? error : networkFailure(error, signal);
     }

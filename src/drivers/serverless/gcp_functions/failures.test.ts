@@ -260,6 +260,24 @@ describe('a connection', () => {
   });
 });
 
+it('a failure without an end is the failure that it is', async () => {
+  for (const [status, expected] of [
+    [503, { code: 'unavailable' }],
+    [429, { code: 'rate_limited' }],
+  ] as const) {
+    const endless = await served((request, response) => {
+      request.resume();
+      response.writeHead(status, { 'content-type': 'text/plain' });
+      const more = (): void => {
+        while (!response.destroyed && response.write(Buffer.alloc(2 ** 16, 'x')));
+        response.once('drain', more);
+      };
+      more();
+    });
+    await expect(call(endless.url)).rejects.toMatchObject(expected);
+  }
+});
+
 describe('a result', () => {
   it('that is too long is not read to its end, packed or not', async () => {
     const chunk = Buffer.alloc(2 ** 20, 0x20);

@@ -1,6 +1,12 @@
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { ConnectorError, networkFailure, type Agents, type HttpAnswer } from '../../../driver.ts';
+import {
+  ConnectorError,
+  MAX_FAILURE_BYTES,
+  networkFailure,
+  type Agents,
+  type HttpAnswer,
+} from '../../../driver.ts';
 import type { Address } from './addresses.ts';
 
 /** One request. */
@@ -12,7 +18,8 @@ export type Message = {
 };
 
 /**
- * Sends one request and reads the answer whole, of which no more than `maxBytes` is ever held. No redirect is followed.
+ * Sends one request and reads the answer whole, of which no more than `maxBytes` is ever held; of a failure, the
+ * beginning is read. No redirect is followed.
  *
  * By `node:http`, because `fetch` sends no `Host` of the caller's choice.
  *
@@ -39,23 +46,29 @@ export function exchange(
     });
     request.on('error', failed);
     request.on('response', (response) => {
+      // Node's client answers no response without its status.
+      const { statusCode: status = 0 } = response;
+      const isFailure = status >= 400;
+      const most = isFailure ? Math.min(maxBytes, MAX_FAILURE_BYTES) : maxBytes;
+      const get = (name: string): string | null => {
+        const value = response.headers[name];
+        return typeof value === 'string' ? value : null;
+      };
       const chunks: Buffer[] = [];
       let size = 0;
+      const answered = (): void => resolve({ status, headers: { get }, body: joined(chunks, size) });
       response.on('error', failed);
       response.on('data', (chunk: Buffer) => {
         size += chunk.length;
-        if (size <= maxBytes) return void chunks.push(chunk);
-        failed(tooLong(maxBytes));
+        if (size <= most) return void chunks.push(chunk);
+        if (isFailure) {
+          size = most;
+          chunks.push(chunk);
+          answered();
+        } else failed(tooLong(maxBytes));
         request.destroy();
       });
-      response.on('end', () => {
-        const get = (name: string): string | null => {
-          const value = response.headers[name];
-          return typeof value === 'string' ? value : null;
-        };
-        // Node's client answers no response without its status.
-        resolve({ status: response.statusCode ?? 0, headers: { get }, body: joined(chunks, size) });
-      });
+      response.on('end', answered);
     });
     request.end(body);
   });

@@ -311,11 +311,10 @@ describe('an answer that is too long', () => {
   it.each([
     ['says so', { 'content-length': String(MAX_BYTES + 1) }],
     ['does not say so', {}],
-    ['is one of a failure', {}, 500],
-  ])('is given up where it %s', async (_what, headers, status = 200) => {
+  ])('is given up where it %s', async (_what, headers) => {
     let written = 0;
     guard = (_seen, response) => {
-      response.writeHead(status, headers);
+      response.writeHead(200, headers);
       const more = (): void => {
         while (!response.destroyed && response.write(Buffer.alloc(65_536, 'x'))) written += 65_536;
       };
@@ -330,6 +329,25 @@ describe('an answer that is too long', () => {
     await server.idle();
     // What the sockets of both sides hold comes on top.
     expect(written).toBeLessThan(MAX_BYTES * 3);
+    await client.close();
+  });
+
+  it('is the failure that it is where it tells of one', async () => {
+    let status = 500;
+    guard = (_seen, response) => {
+      response.writeHead(status);
+      const more = (): void => {
+        while (!response.destroyed && response.write(Buffer.alloc(65_536, 'x')));
+      };
+      response.on('drain', more);
+      more();
+    };
+    const client = await opened({ endpoint: server.url });
+    expect(await call(client)).toMatchObject({ status: 'failed', error: { name: 'HttpError' } });
+    await server.idle();
+    status = 503;
+    await expect(call(client)).rejects.toMatchObject({ code: 'unavailable' });
+    await server.idle();
     await client.close();
   });
 });
