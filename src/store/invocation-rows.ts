@@ -47,6 +47,7 @@ export function invocationRow(invocation: InvocationRecord): InvocationRow {
     due_at: invocation.dueAt?.getTime() ?? null,
     fence: invocation.fence,
     failures: invocation.failures,
+    takeovers: invocation.takeovers,
     ...nativeColumns(requestId, invocation.native),
     ...outcomeColumns(requestId, invocation),
   };
@@ -63,6 +64,7 @@ export const INVOCATION_COLUMNS = [
   'due_at',
   'fence',
   'failures',
+  'takeovers',
   'request',
   'request_check',
   'native',
@@ -122,6 +124,7 @@ export function invocationRecord(row: InvocationRow): InvocationRecord {
     status: statusOf(row),
     idempotencyKey: row.idempotency_key,
     failures: row.failures,
+    takeovers: row.takeovers,
     fence: row.fence,
     dueAt: row.due_at === null ? null : new Date(row.due_at),
     native: nativeOf(row),

@@ -69,12 +69,18 @@ export function invocationStore(
           const { rows } = await DUE_ROWS(db, { tenantId, connectorId, limit, dueBy });
           claimed.push(...rows);
         }
-        for (const { request_id } of claimed) await CLAIM(db, { request_id, dueAt });
-        return claimed.flatMap((row) => {
-          const taken = { ...row, status: 'running', due_at: dueAt, fence: row.fence + 1 };
+        const taken = claimed.map((row) => {
           const interrupted = row.status === 'running' && row.native === null;
+          const takeovers = row.takeovers + (interrupted ? 1 : 0);
+          return {
+            interrupted,
+            row: { ...row, status: 'running', due_at: dueAt, fence: row.fence + 1, takeovers },
+          };
+        });
+        for (const { row } of taken) await CLAIM(db, row);
+        return taken.flatMap(({ row, interrupted }) => {
           try {
-            return [{ ...invocationRecord(taken), interrupted }];
+            return [{ ...invocationRecord(row), interrupted }];
           } catch {
             // It is damaged, as whoever asks for it is told. It is out of the way of the others until the lease ends.
             return [];
@@ -231,11 +237,18 @@ const DUE_ROWS = prepared<Place & { readonly limit: number; readonly dueBy: numb
       .limit(value('limit')),
 );
 
-const CLAIM = prepared<{ readonly request_id: string; readonly dueAt: number }, never>(
+type Claim = Pick<InvocationRow, 'request_id' | 'due_at' | 'fence' | 'takeovers'>;
+
+const CLAIM = prepared<Claim, never>(
   (db, value) =>
     db
       .updateTable('invocations')
-      .set((eb) => ({ status: 'running', due_at: value('dueAt'), fence: eb('fence', '+', 1) }))
+      .set({
+        status: 'running',
+        due_at: value('due_at'),
+        fence: value('fence'),
+        takeovers: value('takeovers'),
+      })
       .where('request_id', '=', value('request_id')) as never,
 );
 

@@ -81,6 +81,7 @@ type InvocationTable = {
   due_at: number | null;
   fence: number;
   failures: number;
+  takeovers: number;
   /** What was asked for, in JSON. */
   request: string;
   request_check: number;

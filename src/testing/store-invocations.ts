@@ -203,7 +203,7 @@ function testLeases({ suite: { store, fresh }, added, found }: Shared): void {
     const [first] = await store().claimInvocations(want, NOW, new Date(NOW.getTime() + 30_000));
     expect(await store().claimInvocations(want, new Date(NOW.getTime() + 29_999), LATER)).toEqual([]);
     const [second] = await store().claimInvocations(want, new Date(NOW.getTime() + 30_000), LATER);
-    expect(second).toMatchObject({ requestId: one.requestId, fence: 2, interrupted: true });
+    expect(second).toMatchObject({ requestId: one.requestId, fence: 2, takeovers: 1, interrupted: true });
     if (!first || !second) throw new Error('nobody took it up');
     expect(await store().renewInvocations([first], LATER)).toEqual([]);
     expect(await store().deferInvocation(first, DEFERRED)).toBe(false);

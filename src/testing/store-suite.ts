@@ -89,6 +89,7 @@ export function invocation(
     repeatable: true,
     timeoutMs: 30_000,
     failures: 0,
+    takeovers: 0,
     fence: 0,
     dueAt: CREATED,
     native: null,

@@ -175,6 +175,7 @@ function invocation(tenantId: string, connectorId: string, requestId: string): I
     repeatable: false,
     timeoutMs: 1,
     failures: 0,
+    takeovers: 0,
     fence: 0,
     dueAt: new Date(0),
     native: null,

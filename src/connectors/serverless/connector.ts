@@ -133,6 +133,7 @@ export class ServerlessConnector extends DriverConnector<ServerlessClient> imple
       repeatable: background && idempotencyKey === undefined ? true : this.#isIdempotent(name),
       timeoutMs,
       failures: 0,
+      takeovers: 0,
       // A synchronous call is run by whoever stored it.
       fence: background ? 0 : 1,
       dueAt: new Date(this.#worker.now() + (background ? 0 : LEASE_MS)),

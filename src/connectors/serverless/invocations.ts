@@ -36,6 +36,8 @@ export type InvocationRecord = {
   readonly timeoutMs: number;
   /** Attempts that the platform failed so far. */
   readonly failures: number;
+  /** How often a worker ended in the middle of it, and another took it over. */
+  readonly takeovers: number;
   /** Grows with each worker that takes the invocation up: only the holder of the last number may write. */
   readonly fence: number;
   /** When a worker may take it up: its turn while it is queued, the end of the lease while it runs; null once it has ended. */

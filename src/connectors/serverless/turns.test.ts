@@ -8,7 +8,15 @@ const DAY_MS = 86_400_000;
 const clock = testClock();
 const invocation: ClaimedInvocation = {
   ...{ requestId: 'r', tenantId: 'acme', connectorId: 'c', functionName: 'f', status: 'running' },
-  ...{ payload: 1, payloadHash: '', idempotencyKey: null, repeatable: true, timeoutMs: 1_000, failures: 0 },
+  ...{
+    payload: 1,
+    payloadHash: '',
+    idempotencyKey: null,
+    repeatable: true,
+    timeoutMs: 1_000,
+    failures: 0,
+    takeovers: 0,
+  },
   ...{ fence: 1, dueAt: new Date(clock.now()), native: null, result: null, resultFile: null, error: null },
   ...{ logs: null, durationMs: null, createdAt: new Date(clock.now()), endedAt: null, expiresAt: null },
   interrupted: false,
@@ -49,6 +57,15 @@ describe('an invocation', () => {
     const calling = { ...host, native: 'callback', calls: { ...host.calls, start } } as const;
     const turn = await takeTurn({ ...invocation, repeatable: false }, calling, signal);
     expect(turn).toMatchObject({ defer: { status: 'queued', failures: 1 } });
+  });
+
+  it('that ended twenty servers is run no more; how often it waited does not count', async () => {
+    const host = { ...hostWith(new ConnectorError('unavailable', 'down')), native: false } as const;
+    const waited = { ...invocation, fence: 1_000, takeovers: 20, interrupted: true };
+    expect(await takeTurn(waited, host, signal)).toMatchObject({ defer: { status: 'queued', failures: 1 } });
+    expect(await takeTurn({ ...waited, takeovers: 21 }, host, signal)).toMatchObject({
+      end: { status: 'lost', error: { name: 'LostError' } },
+    });
   });
 
   it('whose run has a result over the limit has failed, as it is with any other call', async () => {

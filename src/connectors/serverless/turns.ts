@@ -18,7 +18,7 @@ const MAX_BACKOFF_MS = 30_000;
 const MAX_THROTTLED_MS = 6 * 3_600_000;
 /** However long a platform asks to wait: the longest that one means is until its next day begins. */
 const MAX_RETRY_AFTER_MS = 24 * 3_600_000;
-/** An invocation whose workers ended so often, one after another, is what ends them. */
+/** An invocation whose workers ended so often is what ends them. */
 const MAX_TAKEOVERS = 20;
 /** How often a run that the platform carries on is asked about: a tenth of its age, within these. */
 const FOLLOW_MS = { least: 1_000, most: 30_000 };
@@ -77,8 +77,8 @@ export async function takeTurn(
 ): Promise<Turn> {
   const ends = new Ends(invocation, host);
   if (invocation.native) return followed(invocation, invocation.native, host, ends, signal);
-  if (invocation.interrupted && invocation.fence > MAX_TAKEOVERS)
-    return ends.lost(`${MAX_TAKEOVERS} servers in a row ended while they ran it`);
+  if (invocation.takeovers > MAX_TAKEOVERS)
+    return ends.lost(`${invocation.takeovers} servers ended while they ran it`);
   const mayRun = invocation.repeatable || !invocation.interrupted;
   // Starting twice under one id starts once, so this is safe where calling is not.
   if (!host.foreground && (host.native === 'follow' || (host.native === 'callback' && mayRun))) {

@@ -9,6 +9,7 @@ export const invocations: Migration = {
     'alter table invocations add column due_at integer',
     'alter table invocations add column fence integer not null default 0',
     'alter table invocations add column failures integer not null default 0',
+    'alter table invocations add column takeovers integer not null default 0',
     'alter table invocations add column native text',
     'alter table invocations add column native_check integer',
     `update invocations set function_name = json_extract(request, '$.functionName'),
