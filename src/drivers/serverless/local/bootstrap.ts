@@ -35,9 +35,12 @@ const encode = encoder.encode.bind(encoder);
 const decoder = new TextDecoder();
 const decode = decoder.decode.bind(decoder);
 const { apply } = Reflect;
-const { set, subarray } = Uint8Array.prototype;
-const byteLength = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), 'byteLength')
-  ?.get as () => number;
+const { set } = Uint8Array.prototype;
+const typedArray = Object.getPrototypeOf(Uint8Array.prototype) as Uint8Array;
+const getter = (name: string) => Object.getOwnPropertyDescriptor(typedArray, name)?.get as () => unknown;
+const byteLength = getter('byteLength') as () => number;
+const byteOffset = getter('byteOffset') as () => number;
+const bufferOf = getter('buffer') as () => ArrayBuffer;
 const Bytes = Uint8Array;
 const after = setTimeout;
 const cancel = clearTimeout;
@@ -52,8 +55,9 @@ function sizeOf(bytes: Uint8Array): number {
   return apply(byteLength, bytes, []);
 }
 
+/** Not `subarray`, which asks the array for its constructor: a function that put itself there would see the nonce. */
 function slice(bytes: Uint8Array, start: number, end: number): Uint8Array {
-  return apply<Uint8Array, [number, number], Uint8Array>(subarray, bytes, [start, end]);
+  return new Bytes(apply(bufferOf, bytes, []), apply(byteOffset, bytes, []) + start, end - start);
 }
 
 function readExactly(bytes: number): Uint8Array {
@@ -67,12 +71,16 @@ function readExactly(bytes: number): Uint8Array {
   return into;
 }
 
-/** One frame from the host: four bytes of length, big end first, then JSON. */
-function receive(): unknown {
+/** One frame from the host: four bytes of length, big end first, then the rest. */
+function readFrame(): Uint8Array {
   const head = readExactly(4);
   const length =
     (head[0] ?? 0) * 2 ** 24 + (head[1] ?? 0) * 2 ** 16 + (head[2] ?? 0) * 2 ** 8 + (head[3] ?? 0);
-  return parse(decode(readExactly(length)));
+  return readExactly(length);
+}
+
+function receive(): unknown {
+  return parse(decode(readFrame()));
 }
 
 function writeAll(write: (bytes: Uint8Array) => number, bytes: Uint8Array): void {
@@ -80,9 +88,9 @@ function writeAll(write: (bytes: Uint8Array) => number, bytes: Uint8Array): void
   for (let written = 0; written < total;) written += write(slice(bytes, written, total));
 }
 
-// The secret of this process comes over the input, not as an argument or in the environment, where the function could read it.
-const { nonce: nonceText } = receive() as { nonce: string };
-const nonce = encode(nonceText);
+// The secret of this process comes over the input, not as an argument or in the environment, where the function could
+// read it; and it is never a text, which would stand in the heap, of which a function can take a snapshot.
+const nonce = readFrame();
 
 // An empty frame on stderr says to the host that it has seen all that the invocation wrote there.
 const mark = new Bytes(sizeOf(nonce) + 4);

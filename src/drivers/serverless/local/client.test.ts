@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { expect, it, onTestFinished } from 'vitest';
+import { beforeAll, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../../driver.ts';
 import { openContext } from '../../../testing/open-context.ts';
 import { Bundles } from './bundles.ts';
@@ -24,11 +24,16 @@ class ToldPool extends SandboxPool {
   }
 }
 
-/** A client whose processes never become ready. */
-async function stuckClient() {
+beforeAll(() => {
+  mkdirSync(join(scratch(), 'functions'), { recursive: true });
+  writeFileSync(join(scratch(), 'functions', 'f.ts'), 'export const handler = () => 1;');
+});
+
+/** A client whose processes run this command instead of Deno. */
+async function clientOf(command: string) {
   const runtime = {
     ...(await denoRuntime()),
-    prefix: ['/bin/sh', '-c', 'exec /bin/sleep 60', 'sh'],
+    prefix: ['/bin/sh', '-c', command, 'sh'],
   };
   const context = openContext({ folder: scratch() });
   const folder = await FunctionFolder.open(join(scratch(), 'functions'));
@@ -50,12 +55,16 @@ async function stuckClient() {
 }
 
 it('answers a caller who gives up while the process starts that he did, which says nothing about the platform', async () => {
-  mkdirSync(join(scratch(), 'functions'), { recursive: true });
-  writeFileSync(join(scratch(), 'functions', 'f.ts'), 'export const handler = () => 1;');
-  const { client, pool } = await stuckClient();
+  const { client, pool } = await clientOf('exec /bin/sleep 60');
   const caller = new AbortController();
   const call = client.invoke('f', null, { requestId: 'r', timeoutMs: 20_000 }, caller.signal);
   await pool.acquired.promise;
   caller.abort();
   await expect(call).rejects.toMatchObject({ code: 'cancelled' });
+});
+
+it('says of a process that does not start that nothing has run, so that a call under a key may be made again', async () => {
+  const { client } = await clientOf('exit 1');
+  const call = client.invoke('f', null, { requestId: 'r', timeoutMs: 20_000 }, new AbortController().signal);
+  await expect(call).rejects.toMatchObject({ code: 'unavailable', details: { sent: false } });
 });

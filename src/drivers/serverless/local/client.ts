@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import {
   cancelled,
   ConnectorError,
+  isConnectorError,
   type ClientInvocation,
   type FunctionInfo,
   type FunctionLog,
@@ -11,6 +12,7 @@ import {
   type Note,
   type OpenContext,
   type ServerlessClient,
+  unsent,
 } from '../../../driver.ts';
 import { bundle, type Bundle } from './bundle.ts';
 import type { Bundles } from './bundles.ts';
@@ -127,7 +129,7 @@ export class LocalFunctions implements ServerlessClient {
     if (process.platform !== 'linux') {
       notes.push({ level: 'warn', message: 'memory outside the JavaScript heap is limited on Linux only' });
     }
-    if (runtime.prefix.length === 0) {
+    if (!runtime.diesWithHost) {
       notes.push({
         level: 'warn',
         message:
@@ -192,11 +194,15 @@ export class LocalFunctions implements ServerlessClient {
     const { pool, launch, context } = this.#parts;
     const key = `${this.#owner}\n${name}\n${hash}`;
     const want = { tenant: context.tenantFolder, owner: this.#owner, key, launch };
-    const member = await pool.acquire(want, signal);
+    // Until its process is ready, nothing of the function has run.
+    const notRun = (error: unknown) => {
+      throw isConnectorError(error) ? unsent(error) : error;
+    };
+    const member = await pool.acquire(want, signal).catch(notRun);
     const kill = () => member.sandbox.kill('cancelled');
     signal.addEventListener('abort', kill, { once: true });
     try {
-      await member.ready;
+      await member.ready.catch(notRun);
       return await work(member);
     } catch (error) {
       // A process that is killed while it starts reads like one that cannot be started.

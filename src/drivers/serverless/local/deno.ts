@@ -12,8 +12,10 @@ const HERE = createRequire(import.meta.url);
 /** Deno's own executable and version; the `deno` command of npm is a script that would stand between us and the process to kill. */
 export type Runtime = {
   readonly executable: string;
-  /** A command to start it with that ends it when this process is killed; empty where the system has none. */
+  /** A command to start it with, which sets the kernel's limits and replaces itself by it. */
   readonly prefix: readonly string[];
+  /** Whether the kernel ends it when this process is killed. */
+  readonly diesWithHost: boolean;
   /** The program that a process runs. */
   readonly bootstrap: string;
   readonly version: string;
@@ -46,8 +48,17 @@ async function findRuntime(): Promise<Runtime> {
     createRequire(manifest).resolve(`@deno/${platform}/package.json`),
   );
   const executable = join(dirname(own), process.platform === 'win32' ? 'deno.exe' : 'deno');
-  return { executable, prefix: await deathSignal(), bootstrap: await bootstrapUrl(), version };
+  const signal = await deathSignal();
+  const prefix = [...(process.platform === 'win32' ? [] : LIMITED), ...signal];
+  return { executable, prefix, diesWithHost: signal.length > 0, bootstrap: await bootstrapUrl(), version };
 }
+
+/**
+ * No byte of any file, which the permissions do not cover whole: SQLite writes temporary ones that nobody is asked for.
+ * What tries is told so: the signal that would end it is ignored. And no memory of a function, with what it was told, in a
+ * core file. The shell has all three on every Unix.
+ */
+const LIMITED = ['/bin/sh', '-c', `trap '' XFSZ && ulimit -f 0 && ulimit -c 0 && exec "$@"`, 'sh'];
 
 /**
  * A function in an endless loop never sees that its input ended, so the kernel must end it when the host is killed.
@@ -152,4 +163,6 @@ export const DENO_ENV: Readonly<Record<string, string>> = {
   DENO_DIR: '/dev/null',
   DENO_NO_UPDATE_CHECK: '1',
   NO_COLOR: '1',
+  // No drivers for graphics: native code of the host that a function would reach without any permission.
+  DENO_WEBGPU_BACKEND: 'none',
 };

@@ -65,7 +65,11 @@ export class FrameReader {
 
 /** A frame as the bootstrap reads it: four bytes of length, big end first, then JSON. */
 export function frameOf(value: unknown): Buffer {
-  const json = JSON.stringify(value);
+  return textFrame(JSON.stringify(value));
+}
+
+/** The same of a text as it is. */
+export function textFrame(json: string): Buffer {
   const frame = Buffer.allocUnsafe(HEADER_BYTES + Buffer.byteLength(json));
   frame.writeUInt32BE(frame.length - HEADER_BYTES, 0);
   frame.write(json, HEADER_BYTES);

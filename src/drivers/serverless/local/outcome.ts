@@ -6,6 +6,7 @@ import {
   type JsonValue,
 } from '../../../driver.ts';
 import type { Answer } from './sandbox.ts';
+import { MAX_THREADS } from './watchdog.ts';
 
 /** What an outcome says about its function and its limits. */
 export type Called = {
@@ -66,6 +67,8 @@ function deathOf(
       throw new ConnectorError('cancelled', 'the call was ended');
     case 'memory':
       return { name: 'MemoryError', message: `used more than ${memoryMb} MB` };
+    case 'threads':
+      return { name: 'ThreadError', message: `started more than ${MAX_THREADS} threads` };
     case 'output':
       return { name: 'OutputError', message: 'wrote more than 16 MB of output' };
     case 'protocol':

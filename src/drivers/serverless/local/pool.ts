@@ -157,7 +157,7 @@ export class SandboxPool {
         pid: sandbox.pid,
         maxBytes: (launch.memoryMb + RUNTIME_MB) * 2 ** 20,
         isIdle: () => member.stopIdle !== undefined,
-        exceeded: (what) => (what === 'memory' ? sandbox.kill('memory') : this.#end(member)),
+        exceeded: (what) => (what === 'idle' ? this.#end(member) : sandbox.kill(what)),
       },
     };
     this.#members.add(member);

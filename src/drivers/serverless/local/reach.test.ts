@@ -77,10 +77,6 @@ const PROGRAMS: Readonly<Record<string, readonly [body: string, failure: RegExp]
     "return await new Promise((ok, no) => import('node:child_process').then((c) => c.spawn('/usr/bin/id').on('error', no).on('exit', ok)))",
     /NotCapable/,
   ],
-  'forks through node': [
-    "return await new Promise((ok, no) => import('node:child_process').then((c) => c.fork('/x.js').on('error', no).on('spawn', ok)))",
-    /NotCapable/,
-  ],
   'signals its parent': ["Deno.kill(Deno.ppid, 'SIGTERM')", /NotCapable/],
   'signals its parent through node': [
     "const { default: p } = await import('node:process'); return p.kill(p.ppid, 0)",

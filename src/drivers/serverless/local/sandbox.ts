@@ -2,16 +2,18 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { Socket } from 'node:net';
 import { DENO_ENV, denoArguments, type Launch, type Runtime } from './deno.ts';
-import { FrameReader, frameOf } from './frames.ts';
+import { FrameReader, frameOf, textFrame } from './frames.ts';
 
 const MAX_LOG_BYTES = 256 * 1024;
 /** A function that writes more in one invocation is killed: reading a flood takes the host's time from others. */
 const MAX_OUTPUT_BYTES = 16 * 1024 * 1024;
 /** What an answer holds besides the result. */
 const ENVELOPE_BYTES = 64 * 1024;
+/** What an answer of success holds besides the result. */
+const COMPLETED_BYTES = 128;
 
 /** Why a process ended: by our hand, or (`exit`) by its own. */
-type EndReason = 'timeout' | 'memory' | 'output' | 'cancelled' | 'closed' | 'protocol' | 'exit';
+type EndReason = 'timeout' | 'memory' | 'threads' | 'output' | 'cancelled' | 'closed' | 'protocol' | 'exit';
 
 export type Answer =
   | { readonly kind: 'ready' | 'loaded' | 'too_large' }
@@ -52,7 +54,7 @@ export class Sandbox {
       new FrameReader(Buffer.from(nonce), maxFrameBytes, {
         output,
         frame: (body) => {
-          this.#frame = answerOf(body);
+          this.#frame = answerOf(body, maxResultBytes);
           this.#deliver();
         },
       }),
@@ -75,7 +77,7 @@ export class Sandbox {
       this.#finish('exit', signal ? `signal ${signal}` : `code ${code}`);
       ended(this);
     });
-    this.#child.stdin?.write(frameOf({ nonce }));
+    this.#child.stdin?.write(textFrame(nonce));
   }
 
   get pid(): number | undefined {
@@ -168,17 +170,27 @@ export class Sandbox {
   }
 }
 
-/** One answer of the bootstrap; its text is as untrusted as the function. @throws Error when it is not one. */
-function answerOf(body: Buffer): Answer {
-  // The bootstrap wrote the envelope; the checks below stand for a function that found a way to write one itself.
+/**
+ * One answer of the bootstrap; its text is as untrusted as the function. @throws Error when it is not one.
+ *
+ * The bootstrap keeps to every limit below; a function that found a way to write an envelope itself does not, and one
+ * way is open to it: `Object.prototype.toJSON`.
+ */
+function answerOf(body: Buffer, maxResultBytes: number): Answer {
   const answer = JSON.parse(body.toString('utf8')) as Record<string, unknown>;
-  const { kind, durationMs, result = null } = answer;
+  const { kind, result = null } = answer;
+  const durationMs = Number.isFinite(answer['durationMs']) ? Number(answer['durationMs']) : undefined;
   if (kind === 'ready' || kind === 'loaded' || kind === 'too_large') return { kind };
-  if (typeof durationMs === 'number' && kind === 'completed') return { kind, durationMs, result };
-  if (typeof durationMs === 'number' && kind === 'failed') {
+  if (kind === 'completed' && body.length > maxResultBytes + COMPLETED_BYTES) return { kind: 'too_large' };
+  if (durationMs !== undefined && kind === 'completed') return { kind, durationMs, result };
+  if (durationMs !== undefined && kind === 'failed') {
     const { name, message, stack } = answer['error'] as Record<string, unknown>;
-    const error = { name: String(name), message: String(message) };
-    return { kind, durationMs, error: typeof stack === 'string' ? { ...error, stack } : error };
+    const error = { name: String(name).slice(0, 200), message: String(message).slice(0, 4_000) };
+    return {
+      kind,
+      durationMs,
+      error: { ...error, ...(typeof stack === 'string' && { stack: stack.slice(0, 16_000) }) },
+    };
   }
   throw new Error('not an answer');
 }
