@@ -376,7 +376,8 @@ describe('an upload in parts', () => {
     });
     await client.close();
     expect(kinds(server)).not.toContain('complete');
-    expect(kinds(server).slice(-2)).toEqual(['abort', 'list parts']);
+    // The server may come to see a part that was given up only after the abort; that is what the list is asked for.
+    expect(kinds(server).filter((kind) => kind !== 'part')).toEqual(['create', 'abort', 'list parts']);
   });
 
   it('is aborted again while the store still has parts of it', async () => {
