@@ -201,6 +201,8 @@ export class LocalFunctions implements ServerlessClient {
     const member = await pool.acquire(want, signal).catch(notRun);
     const kill = () => member.sandbox.kill('cancelled');
     signal.addEventListener('abort', kill, { once: true });
+    // He may have given up as the process was found, when nobody listened.
+    if (signal.aborted) kill();
     try {
       await member.ready.catch(notRun);
       return await work(member);

@@ -72,7 +72,7 @@ export const ENDLESS_PROGRAMS: Programs = endless({
   ),
 });
 
-/** Memory without end. Outside of the JavaScript heap it is limited on Linux only. */
+/** Memory and threads without end. Outside of the JavaScript heap it is limited on Linux only. */
 export const MEMORY_PROGRAMS: Programs = {
   ...hoarding({
     'fills its heap': 'for (;;) kept.push({ a: [kept.length] });',
@@ -96,6 +96,12 @@ export const MEMORY_PROGRAMS: Programs = {
     'starts workers without end':
       "for (;;) { kept.push(new Worker(URL.createObjectURL(new Blob(['setInterval(() => {}, 1000)'])), { type: 'module' })); await new Promise((ok) => setTimeout(ok, 1)); }",
   }),
+  'keeps the threads of many workers busy': [
+    does(
+      "const code = `const key = await crypto.subtle.importKey('raw', new Uint8Array(8), 'PBKDF2', false, ['deriveBits']); await Promise.all(Array.from({ length: 40 }, () => crypto.subtle.deriveBits({ name: 'PBKDF2', hash: 'SHA-512', salt: new Uint8Array(8), iterations: 1e9 }, key, 512)));`; for (let n = 0; n < 8; n++) new Worker(URL.createObjectURL(new Blob([code])), { type: 'module' }); await new Promise(() => {});",
+    ),
+    /^failed ThreadError: started more than \d+ threads/,
+  ],
 };
 
 /** Output without end, and ends of the process. */
