@@ -23,6 +23,10 @@ const TIMED_OUT = new Set([
 const TLS =
   /^(?:CERT_|ERR_TLS_|ERR_SSL_|EPROTO$|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|CRL_)/;
 
+/** Of those, the ones that come before anything is sent; the others may come in the middle of an answer. */
+const CERTIFICATE =
+  /^(?:CERT_|ERR_TLS_CERT_|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_|HOSTNAME_MISMATCH|INVALID_CA|INVALID_PURPOSE|CRL_)/;
+
 /**
  * A failure of the connection as an error of ours, whatever client it came through; `undefined` when it is none.
  *
@@ -39,7 +43,7 @@ export function connectionFailure(error: unknown): ConnectorError | undefined {
           `the TLS connection was refused (${code})${tlsWords(at, code)}`,
           {
             cause: error,
-            details: { backend_code: code, sent: false },
+            details: { backend_code: code, ...(CERTIFICATE.test(code) && { sent: false }) },
           },
         );
       if (TIMED_OUT.has(code))

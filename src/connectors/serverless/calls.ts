@@ -19,7 +19,7 @@ import type { CallEnd, StartEnd } from './turns.ts';
  * Time that an attempt has beyond the function's own limit, in milliseconds: for a cold start, and so that the
  * platform's precise answer about a function that ran too long comes before the pipeline gives up on the platform.
  */
-const ATTEMPT_SLACK_MS = 5_000;
+export const ATTEMPT_SLACK_MS = 5_000;
 
 export type CallsParts = {
   readonly session: ClientSession<ServerlessClient>;

@@ -4,7 +4,7 @@ import { parseWith } from '../../contract/validate.ts';
 import { ConnectorError, invalidField } from '../../errors/error.ts';
 import type { CallOptions, ConnectorActivity, ConnectorRecord } from '../base.ts';
 import { DriverConnector, type ClientSession } from '../session.ts';
-import { FunctionCalls } from './calls.ts';
+import { ATTEMPT_SLACK_MS, FunctionCalls } from './calls.ts';
 import type {
   FunctionCallback,
   FunctionInfo,
@@ -156,7 +156,7 @@ export class ServerlessConnector extends DriverConnector<ServerlessClient> imple
       const turn = await unlessAborted(running, signal);
       if ('end' in turn && turn.thrown) throw turn.thrown;
     }
-    return invocationOf(await this.#stored.answered(record.requestId, signal));
+    return invocationOf(await this.#stored.answered(record.requestId, timeoutMs + ATTEMPT_SLACK_MS, signal));
   }
 
   /**
@@ -179,14 +179,7 @@ export class ServerlessConnector extends DriverConnector<ServerlessClient> imple
   ): Promise<Invocation> {
     if (!(timeoutSeconds >= 0 && timeoutSeconds <= MAX_WAIT_SECONDS))
       throw invalidField('timeoutSeconds', `is 0 to ${MAX_WAIT_SECONDS}`);
-    if (timeoutSeconds === 0) return this.getResult(requestId, { signal });
-    const over = new AbortController();
-    const stop = this.#clock.after(timeoutSeconds * 1_000, () => over.abort());
-    try {
-      return invocationOf(await this.#stored.ended(requestId, over.signal, signal));
-    } finally {
-      stop();
-    }
+    return invocationOf(await this.#stored.ended(requestId, timeoutSeconds * 1_000, signal));
   }
 
   /**

@@ -93,6 +93,26 @@ describe('an idempotency key', () => {
     expect(calls).toHaveLength(1);
   });
 
+  it('holds no caller beyond his own limit who shares a call that waits for its turn', async () => {
+    const clock = testClock();
+    const { body, open } = gate();
+    const { functions, calls } = await functionsOf(body, { clock, spec: { maxConcurrency: 1 } });
+    await functions.invoke('f', 0, { async: true });
+    await expect.poll(() => calls.length).toBe(1);
+    const { requestId } = await functions.invoke('f', 1, { ...options, async: true });
+    const shares = functions.invoke('f', 1, { ...options, timeoutSeconds: 2 });
+    const refused = expect(shares).rejects.toMatchObject({
+      code: 'timeout',
+      details: { requestId, status: 'queued' },
+    });
+    // From when the call was looked up, which takes a few turns of its own.
+    for (let i = 0; i < 20; i++) await clock.advance(1_000);
+    await refused;
+    open();
+    expect(await functions.waitForResult(requestId)).toMatchObject({ status: 'completed', result: 1 });
+    expect(await functions.invoke('f', 1, options)).toMatchObject({ requestId, result: 1 });
+  });
+
   it('keeps the shared run going when one caller leaves', async () => {
     const { body, open } = gate();
     const { functions, calls } = await functionsOf(body);

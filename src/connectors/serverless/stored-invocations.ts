@@ -32,39 +32,67 @@ export class StoredInvocations {
     throw named(new ConnectorError('not_found', 'no such invocation', { details: { requestId } }));
   }
 
-  /** The invocation once it has ended, or as it is when `enough` is aborted. @throws ConnectorError as `get`. */
+  /** The invocation once it has ended, or as it is when the time is over. @throws ConnectorError as `get`. */
   async ended(
     requestId: string,
-    enough: AbortSignal | undefined,
+    limitMs: number,
     signal: AbortSignal | undefined,
   ): Promise<InvocationRecord> {
-    const signals = [enough, signal].filter((one) => one !== undefined);
-    for (;;) {
-      const leaving = new AbortController();
-      // Listening before looking, so that no end falls between the two.
-      const changed = this.#parts.worker.change(requestId, AbortSignal.any([leaving.signal, ...signals]));
-      try {
-        const record = await this.get(requestId, signal);
-        if (record.endedAt !== null || enough?.aborted) return record;
-        await changed;
-      } finally {
-        leaving.abort();
-      }
+    if (limitMs === 0) return this.get(requestId, signal);
+    const over = new AbortController();
+    const stop = this.#parts.clock.after(limitMs, () => over.abort());
+    try {
+      return await this.#endedBefore(over.signal, requestId, signal);
+    } finally {
+      stop();
     }
   }
 
   /**
    * The same for a caller who waits for an answer of the function.
    *
-   * @throws ConnectorError whatever else it ended with: `timeout`, `cancelled`, `backend_error` for one that is lost, and
+   * @throws ConnectorError `timeout` where it goes on; whatever else it ended with: `timeout`, `cancelled`, `backend_error` for one that is lost, and
    *   the platform's failure.
    */
-  async answered(requestId: string, signal: AbortSignal | undefined): Promise<InvocationRecord> {
-    const record = await this.ended(requestId, undefined, signal);
-    const failure = failureOf(record);
+  async answered(
+    requestId: string,
+    limitMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<InvocationRecord> {
+    const record = await this.ended(requestId, limitMs, signal);
+    const failure = record.endedAt === null ? notYet(record, limitMs) : failureOf(record);
     if (failure) throw this.#parts.named(failure);
     return record;
   }
+
+  async #endedBefore(
+    over: AbortSignal,
+    requestId: string,
+    signal: AbortSignal | undefined,
+  ): Promise<InvocationRecord> {
+    const signals = signal ? [over, signal] : [over];
+    for (;;) {
+      const leaving = new AbortController();
+      // Listening before looking, so that no end falls between the two.
+      const changed = this.#parts.worker.change(requestId, AbortSignal.any([leaving.signal, ...signals]));
+      try {
+        const record = await this.get(requestId, signal);
+        if (record.endedAt !== null || over.aborted) return record;
+        await changed;
+      } finally {
+        leaving.abort();
+      }
+    }
+  }
+}
+
+/** It goes on: another caller has it, or it waits for its turn. */
+function notYet({ requestId, status }: InvocationRecord, limitMs: number): ConnectorError {
+  return new ConnectorError(
+    'timeout',
+    `the call that has the idempotency key has not ended within ${limitMs / 1000} s; ask for invocation ${requestId} later`,
+    { details: { requestId, status, timeoutMs: limitMs } },
+  );
 }
 
 function failureOf(record: InvocationRecord): ConnectorError | undefined {
