@@ -272,7 +272,7 @@ function scopedQuery(pg: Pg): ScopedQuery {
         // `pg` takes a third parameter here, for what its types put elsewhere.
         ...([
           undefined,
-          (error: unknown, answer: Answer) => (error ? reject(error) : resolve(answer)),
+          (error: Error | null, answer: Answer) => (error ? reject(error) : resolve(answer)),
         ] as never[]),
       );
       scoped.tenant = tenant;

@@ -123,17 +123,23 @@ it('refuses a row whose content changed in place', async () => {
     status: sql`update connectors set status = 'reedy'`,
   };
   for (const change of Object.values(damaged)) {
-    const [reader, writer] = [sqlite.reader(null), sqlite.writer(null)];
     await expect(
-      writer.transaction().execute(async (changed) => {
-        await change.execute(changed);
-        const { getConnector } = connectorStore({ ...sqlite, reader: () => changed, writer: () => changed });
-        await expect(getConnector(tenantId, connectorId)).rejects.toMatchObject({
-          code: 'internal',
-          message: `the stored connector ${connectorId} is damaged; restore the store from a backup`,
-        });
-        throw new Error('roll back');
-      }),
+      sqlite
+        .writer(null)
+        .transaction()
+        .execute(async (changed) => {
+          await change.execute(changed);
+          const { getConnector } = connectorStore({
+            ...sqlite,
+            reader: () => changed,
+            writer: () => changed,
+          });
+          await expect(getConnector(tenantId, connectorId)).rejects.toMatchObject({
+            code: 'internal',
+            message: `the stored connector ${connectorId} is damaged; restore the store from a backup`,
+          });
+          throw new Error('roll back');
+        }),
     ).rejects.toThrow('roll back');
     const { getConnectorByName } = connectorStore(sqlite);
     expect((await getConnectorByName(tenantId, name))?.activity).toEqual(NO_ACTIVITY);

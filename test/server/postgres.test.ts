@@ -31,8 +31,8 @@ describe.skipIf(noPostgres !== undefined)('a registry on PostgreSQL', () => {
       const code = 'export const handler = ({ text }) => ({ words: text.split(" ").length });';
       await functions.deployFunction('count', { code });
       expect(await functions.invoke('count', { text: 'a b c' })).toMatchObject({ result: { words: 3 } });
-      ({ requestId } = await functions.invokeAsync('count', { text: 'a b' }));
-      const waited = await functions.getInvocation(requestId, { waitMs: 10_000 });
+      ({ requestId } = await functions.invoke('count', { text: 'a b' }, { async: true }));
+      const waited = await functions.waitForResult(requestId, { timeoutSeconds: 10 });
       expect(waited).toMatchObject({ status: 'completed', result: { words: 2 } });
     }
     await using again = await ConnectorRegistry.open(options);
