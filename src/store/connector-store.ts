@@ -148,8 +148,16 @@ async function insertAll(
   all: Database,
   connectors: readonly NewConnector[],
 ): Promise<void> {
-  let batch: readonly NewConnector[] = [];
+  let batch = connectors;
   try {
+    const [first] = connectors;
+    // One statement is whole or absent by itself.
+    if (first && connectors.length === 1 && first.secrets.length === 0) {
+      await queries.insertConnector(writer, [
+        { ...recordColumns(first.record), ...activityColumns(first.activity) },
+      ]);
+      return;
+    }
     await writer.transaction().execute(async (db) => {
       const pause = pacer();
       for (let at = 0; at < connectors.length; at += queries.ROWS_PER_INSERT) {
