@@ -6,6 +6,11 @@ const port = z.coerce.number().int().min(0).max(65_535);
 /** Every environment variable that the command reads, with its default: the one place that names them. */
 export const settings = z.object({
   CONNECTORS_DATA_DIR: z.string().min(1).default('./data').describe('Where everything is kept.'),
+  CONNECTORS_DATABASE_URL: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('A PostgreSQL database, postgres://…, instead of the one in the data directory.'),
   CONNECTORS_HOST: z.string().min(1).default('127.0.0.1').describe('The address that the server listens on.'),
   CONNECTORS_PORT: port.default(7420).describe('The port that the server listens on; 0 takes a free one.'),
   CONNECTORS_PUBLIC_URL: z

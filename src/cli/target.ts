@@ -14,6 +14,7 @@ export type Target = {
   readonly url?: string | undefined;
   readonly apiKey?: string | undefined;
   readonly dataDir: string;
+  readonly databaseUrl: string | undefined;
   readonly egress: EgressOptions;
   readonly publicUrl: string | undefined;
   readonly maxInvocations: number;
@@ -29,6 +30,7 @@ export function targetOf(
     url,
     apiKey: options.apiKey ?? settings.CONNECTORS_API_KEY,
     dataDir: options.dataDir ?? settings.CONNECTORS_DATA_DIR,
+    databaseUrl: settings.CONNECTORS_DATABASE_URL,
     egress: {
       allowPrivate: settings.CONNECTORS_EGRESS_ALLOW_PRIVATE,
       allowCidrs: settings.CONNECTORS_EGRESS_ALLOW,
@@ -69,13 +71,14 @@ export function openServedRegistry(target: Target, terminal: Terminal, log: Log)
 type OpenOptions = Pick<RegistryOptions, 'log' | 'resumeInvocations'> & { readonly needsDirectory: boolean };
 
 async function open(
-  { dataDir, apiKey, egress, publicUrl, maxInvocations }: Target,
+  { dataDir, databaseUrl, apiKey, egress, publicUrl, maxInvocations }: Target,
   terminal: Terminal,
   { needsDirectory, ...options }: OpenOptions,
 ): Promise<ConnectorRegistry> {
   try {
     return await ConnectorRegistry.open({
       dataDir,
+      databaseUrl,
       drivers,
       env: terminal.env,
       egress,

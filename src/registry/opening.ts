@@ -34,6 +34,8 @@ export type EgressOptions = {
 export type RegistryOptions = {
   /** Where everything is kept. Absent: in memory and a temporary folder, gone when the registry is closed. */
   readonly dataDir?: string | undefined;
+  /** A database of PostgreSQL 14 or newer, `postgres://…`, for what is otherwise kept in the data directory's own. */
+  readonly databaseUrl?: string | undefined;
   /** The drivers to offer; the built-in ones by default. */
   readonly drivers?: DriverLoaders;
   /** The environment that the master key and references are read from; `process.env` by default. */
@@ -86,7 +88,9 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
   const dataDir = options.dataDir === undefined ? undefined : await openDataDir(options.dataDir);
   try {
     const file = dataDir && join(dataDir.path, 'registry.db');
-    const store = await SqlStore.open({ file: file ?? ':memory:' });
+    const store = await SqlStore.open(
+      options.databaseUrl === undefined ? { file: file ?? ':memory:' } : { databaseUrl: options.databaseUrl },
+    );
     try {
       const ring = await openRing(dataDir?.path, env);
       await checkRing(ring, store);

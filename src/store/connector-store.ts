@@ -3,10 +3,10 @@ import { ConnectorError, isConnectorError } from '../errors/error.ts';
 import { checkValue, verifyRow } from './check-value.ts';
 import * as queries from './connector-queries.ts';
 import { activityColumns, recordColumns, storedConnector } from './connector-rows.ts';
+import type { Engine } from './engine.ts';
 import { pacer } from './pacer.ts';
 import type { Database, SecretRow } from './schema.ts';
-import type { Sqlite } from './sqlite.ts';
-import type { NewConnector, SealedSecret, Store } from './store.ts';
+import type { ActivityChange, NewConnector, SealedSecret, Store } from './store.ts';
 
 type ConnectorStore = Pick<
   Store,
@@ -26,54 +26,56 @@ type ConnectorStore = Pick<
 const ROWS_PER_DELETE = 200;
 
 /** The part of the store that keeps connectors and their secrets. */
-export function connectorStore({ reader, writer }: Sqlite): ConnectorStore {
+export function connectorStore({ reader, writer, shared }: Engine): ConnectorStore {
   return {
-    insertConnectors: (connectors) => insertAll(writer, connectors),
+    insertConnectors: (connectors) => insertAll(writer(tenantOf(connectors)), writer(null), connectors),
 
     async getConnector(tenantId, connectorId) {
       const { rows } =
         tenantId === null
-          ? await queries.connectorById(reader, { connectorId })
-          : await queries.connectorOfTenant(reader, { tenantId, connectorId });
+          ? await queries.connectorById(reader(null), { connectorId })
+          : await queries.connectorOfTenant(reader(tenantId), { tenantId, connectorId });
       return rows[0] && storedConnector(rows[0]);
     },
 
     async getConnectorByName(tenantId, name) {
-      const { rows } = await queries.connectorByName(reader, { tenantId, name });
+      const { rows } = await queries.connectorByName(reader(tenantId), { tenantId, name });
       return rows[0] && storedConnector(rows[0]);
     },
 
     async listConnectors(filter) {
-      const { rows } = await queries.listQuery(filter)(reader, filter);
+      const { rows } = await queries.listQuery(filter)(reader(filter.tenantId ?? null), filter);
       return rows.map(storedConnector);
     },
 
     async updateConnector(record, activity, secrets) {
       const { tenantId, connectorId } = record;
       const columns = { ...recordColumns(record), ...activityColumns(activity) };
-      const update = writer.transaction().execute(async (db) => {
-        if (secrets) {
-          await db
-            .deleteFrom('secrets')
-            .where('connector_id', '=', connectorId)
-            .where('tenant_id', '=', tenantId)
-            .execute();
-        }
-        const { numAffectedRows } = await queries.updateConnector(db, {
-          ...columns,
-          expected: record.version - 1,
+      const update = writer(tenantId)
+        .transaction()
+        .execute(async (db) => {
+          if (secrets) {
+            await db
+              .deleteFrom('secrets')
+              .where('connector_id', '=', connectorId)
+              .where('tenant_id', '=', tenantId)
+              .execute();
+          }
+          const { numAffectedRows } = await queries.updateConnector(db, {
+            ...columns,
+            expected: record.version - 1,
+          });
+          if (numAffectedRows === 0n) return refuseOtherVersion(db, record);
+          if (secrets) await insertSecretRows(db, secretRows(record, secrets));
+          return true;
         });
-        if (numAffectedRows === 0n) return refuseOtherVersion(db, record);
-        if (secrets) await insertSecretRows(db, secretRows(record, secrets));
-        return true;
-      });
       return update.catch((error: unknown) => {
         throw isTaken(error) ? nameTaken(record) : error;
       });
     },
 
     async deleteConnector(tenantId, connectorId) {
-      const { numDeletedRows } = await writer
+      const { numDeletedRows } = await writer(tenantId)
         .deleteFrom('connectors')
         .where('connector_id', '=', connectorId)
         .where('tenant_id', '=', tenantId)
@@ -82,54 +84,80 @@ export function connectorStore({ reader, writer }: Sqlite): ConnectorStore {
     },
 
     clearTenant(tenantId) {
-      return writer.transaction().execute(async (db) => {
-        const pause = pacer();
-        const removed: string[] = [];
-        for (;;) {
-          const some = db
-            .selectFrom('connectors')
-            .select('connector_id')
-            .where('tenant_id', '=', tenantId)
-            .limit(ROWS_PER_DELETE);
-          const gone = await db
-            .deleteFrom('connectors')
-            .where('connector_id', 'in', some)
-            .returning('connector_id')
-            .execute();
-          removed.push(...gone.map((row) => row.connector_id));
-          if (gone.length < ROWS_PER_DELETE) return removed;
-          await pause();
-        }
-      });
+      return writer(tenantId)
+        .transaction()
+        .execute(async (db) => {
+          const pause = pacer();
+          const removed: string[] = [];
+          for (;;) {
+            const some = db
+              .selectFrom('connectors')
+              .select('connector_id')
+              .where('tenant_id', '=', tenantId)
+              .limit(ROWS_PER_DELETE);
+            const gone = await db
+              .deleteFrom('connectors')
+              .where('connector_id', 'in', some)
+              .returning('connector_id')
+              .execute();
+            removed.push(...gone.map((row) => row.connector_id));
+            if (gone.length < ROWS_PER_DELETE) return removed;
+            await pause();
+          }
+        });
     },
 
     async getSecrets(tenantId, connectorId) {
-      const { rows } = await queries.secretsOfConnector(reader, { tenantId, connectorId });
+      const { rows } = await queries.secretsOfConnector(reader(tenantId), { tenantId, connectorId });
       return rows.map(sealedSecret);
     },
 
     async listKeyIdsInUse() {
-      const rows = await reader.selectFrom('secrets').select('key_id').distinct().orderBy('key_id').execute();
+      const rows = await reader(null)
+        .selectFrom('secrets')
+        .select('key_id')
+        .distinct()
+        .orderBy('key_id')
+        .execute();
       return rows.map((row) => row.key_id);
     },
 
     async saveActivity(changes) {
-      await writer.transaction().execute(async (db) => {
-        const pause = pacer();
-        for (const { tenantId, connectorId, activity } of changes) {
-          const columns = activityColumns(activity);
-          await queries.updateActivity(db, { tenantId, connectorId, ...columns });
-          await pause();
-        }
-      });
+      await writer(null)
+        .transaction()
+        .execute(async (db) => {
+          const pause = pacer();
+          for (const { tenantId, connectorId, activity } of inOrder(changes, shared)) {
+            const columns = activityColumns(activity);
+            await queries.updateActivity(db, { tenantId, connectorId, ...columns });
+            await pause();
+          }
+        });
     },
   };
 }
 
+/** In one order in all processes, so that none waits for another that waits for it. */
+function inOrder(changes: readonly ActivityChange[], shared: boolean): readonly ActivityChange[] {
+  return shared ? changes.toSorted((a, b) => (a.connectorId < b.connectorId ? -1 : 1)) : changes;
+}
+
 /** Inserts everything in one transaction, in batches between which other work has its turn. */
-async function insertAll(writer: Database, connectors: readonly NewConnector[]): Promise<void> {
-  let batch: readonly NewConnector[] = [];
+async function insertAll(
+  writer: Database,
+  all: Database,
+  connectors: readonly NewConnector[],
+): Promise<void> {
+  let batch = connectors;
   try {
+    const [first] = connectors;
+    // One statement is whole or absent by itself.
+    if (first && connectors.length === 1 && first.secrets.length === 0) {
+      await queries.insertConnector(writer, [
+        { ...recordColumns(first.record), ...activityColumns(first.activity) },
+      ]);
+      return;
+    }
     await writer.transaction().execute(async (db) => {
       const pause = pacer();
       for (let at = 0; at < connectors.length; at += queries.ROWS_PER_INSERT) {
@@ -149,8 +177,16 @@ async function insertAll(writer: Database, connectors: readonly NewConnector[]):
     });
   } catch (error) {
     if (!isTaken(error)) throw error;
-    throw (await firstTaken(writer, batch)) ?? firstTwin(connectors) ?? error;
+    throw (await firstTaken(all, batch)) ?? firstTwin(connectors) ?? error;
   }
+}
+
+/** The one tenant that all are of; null where there are several. */
+function tenantOf(connectors: readonly NewConnector[]): string | null {
+  const tenantId = connectors[0]?.record.tenantId;
+  return tenantId !== undefined && connectors.every(({ record }) => record.tenantId === tenantId)
+    ? tenantId
+    : null;
 }
 
 function secretRows(

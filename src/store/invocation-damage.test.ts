@@ -9,7 +9,7 @@ import type { Store } from './store.ts';
 it('a damaged invocation holds up no other, neither of its connector nor of another tenant', async () => {
   const sqlite = openSqlite(':memory:');
   onTestFinished(() => sqlite.close());
-  await migrate(sqlite.writer);
+  await migrate(sqlite.writer(null));
   const store = { ...connectorStore(sqlite), ...invocationStore(sqlite) } as unknown as Store; // the rest of it is not used here
   const { stored } = storeSuite(() => store);
   const its = (await stored({ connectorType: 'serverless', tenantId: 'its' })).record;
@@ -18,7 +18,7 @@ it('a damaged invocation holds up no other, neither of its connector nor of anot
   await add(invocation(its, { requestId: 'damaged' }));
   await add(invocation(its, { requestId: 'sound' }));
   await add(invocation(others, { requestId: 'other' }));
-  const damaged = sqlite.writer.updateTable('invocations').where('request_id', '=', 'damaged');
+  const damaged = sqlite.writer(null).updateTable('invocations').where('request_id', '=', 'damaged');
   await damaged.set({ request: '{"functionName":"gr' }).execute();
   const claim = async () => {
     const wants = [its, others].map(({ tenantId, connectorId }) => ({ tenantId, connectorId, limit: 1 }));

@@ -14,7 +14,7 @@ const later = (ms: number) => new Date(CREATED.getTime() + ms);
 async function storeWith(limits: RoomLimits) {
   const sqlite = openSqlite(':memory:');
   onTestFinished(() => sqlite.close());
-  await migrate(sqlite.writer);
+  await migrate(sqlite.writer(null));
   const store = {
     ...connectorStore(sqlite),
     ...invocationStore(sqlite, new InvocationRoom(limits)),

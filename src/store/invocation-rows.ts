@@ -137,7 +137,11 @@ export function invocationRecord(row: InvocationRow): InvocationRecord {
 export type SummaryRow = Pick<
   InvocationRow,
   'request_id' | 'function_name' | 'status' | 'failures' | 'native' | 'native_check' | 'created_at'
-> & { readonly error: string | null; readonly duration_ms: number | null; readonly ended_at: number | null };
+> & {
+  readonly error: string | null;
+  readonly duration_ms: number | string | null;
+  readonly ended_at: number | string | null;
+};
 
 export function invocationSummary(row: SummaryRow): InvocationSummary {
   return {
@@ -146,11 +150,11 @@ export function invocationSummary(row: SummaryRow): InvocationSummary {
     status: statusOf(row),
     failures: row.failures,
     native: nativeOf(row),
-    // Written above, and read by SQLite itself.
+    // Written above, and read by the database itself, which may answer a number of a JSON text as text.
     error: row.error === null ? null : (JSON.parse(row.error) as InvocationSummary['error']),
-    durationMs: row.duration_ms,
+    durationMs: row.duration_ms === null ? null : Number(row.duration_ms),
     createdAt: new Date(row.created_at),
-    endedAt: row.ended_at === null ? null : new Date(row.ended_at),
+    endedAt: row.ended_at === null ? null : new Date(Number(row.ended_at)),
   };
 }
 

@@ -6,7 +6,18 @@ import {
   type InvocationRecord,
 } from '../connectors/serverless/invocations.ts';
 import { ConnectorError } from '../errors/error.ts';
+import { type Engine, wordsOf } from './engine.ts';
 import { InvocationRoom } from './invocation-room.ts';
+import {
+  CLAIM,
+  DUE_CONNECTORS,
+  DUE_ROWS,
+  END,
+  HELD_ROW,
+  type Place,
+  RENEW,
+  ROW,
+} from './invocation-queries.ts';
 import {
   INVOCATION_COLUMNS,
   invocationRecord,
@@ -20,7 +31,6 @@ import {
 import { pacer } from './pacer.ts';
 import { prepared } from './prepared.ts';
 import type { Database, InvocationRow } from './schema.ts';
-import type { Sqlite } from './sqlite.ts';
 import type { Store } from './store.ts';
 
 type InvocationStore = Pick<
@@ -43,71 +53,81 @@ const ROWS_PER_DELETE = 200;
 
 /** The part of the store that keeps invocations. */
 export function invocationStore(
-  { reader, writer }: Sqlite,
+  { reader, writer }: Engine,
   room: InvocationRoom = new InvocationRoom(),
 ): InvocationStore {
   return {
     addInvocation(invocation) {
-      return writer.transaction().execute(async (db) => {
-        const known = await holderOfKey(db, invocation);
-        if (known === undefined) {
-          await insertBelowConnector(db, invocation, room);
-          return { record: invocation, isNew: true };
-        }
-        const isSame = known.payloadHash === invocation.payloadHash;
-        if (!neverRan(known) || !isSame) return { record: known, isNew: false };
-        return { record: await beginAnew(db, known, invocation), isNew: true };
-      });
+      return writer(invocation.tenantId)
+        .transaction()
+        .execute(async (db) => {
+          const known = await holderOfKey(db, invocation);
+          if (known === undefined) {
+            await insertBelowConnector(db, invocation, room);
+            return { record: invocation, isNew: true };
+          }
+          const isSame = known.payloadHash === invocation.payloadHash;
+          if (!neverRan(known) || !isSame) return { record: known, isNew: false };
+          return { record: await beginAnew(db, known, invocation), isNew: true };
+        });
     },
 
     claimInvocations(wants, now, leaseEnd) {
       const dueBy = now.getTime();
       const dueAt = leaseEnd.getTime();
-      return writer.transaction().execute(async (db) => {
-        const claimed: InvocationRow[] = [];
-        for (const { tenantId, connectorId, limit } of wants) {
-          const { rows } = await DUE_ROWS(db, { tenantId, connectorId, limit, dueBy });
-          claimed.push(...rows);
-        }
-        const taken = claimed.map((row) => {
-          const interrupted = row.status === 'running' && row.native === null;
-          const takeovers = row.takeovers + (interrupted ? 1 : 0);
-          return {
-            interrupted,
-            row: { ...row, status: 'running', due_at: dueAt, fence: row.fence + 1, takeovers },
-          };
-        });
-        for (const { row } of taken) await CLAIM(db, row);
-        return taken.flatMap(({ row, interrupted }) => {
-          try {
-            return [{ ...invocationRecord(row), interrupted }];
-          } catch {
-            // It is damaged, as whoever asks for it is told. It is out of the way of the others until the lease ends.
-            return [];
+      return writer(null)
+        .transaction()
+        .execute(async (db) => {
+          const claimed: InvocationRow[] = [];
+          for (const { tenantId, connectorId, limit } of wants) {
+            const { rows } = await DUE_ROWS(db, { tenantId, connectorId, limit, dueBy });
+            claimed.push(...rows);
           }
+          const taken = claimed.map((row) => {
+            const interrupted = row.status === 'running' && row.native === null;
+            const takeovers = row.takeovers + (interrupted ? 1 : 0);
+            return {
+              interrupted,
+              row: { ...row, status: 'running', due_at: dueAt, fence: row.fence + 1, takeovers },
+            };
+          });
+          for (const { row } of taken) await CLAIM(db, row);
+          return taken.flatMap(({ row, interrupted }) => {
+            try {
+              return [{ ...invocationRecord(row), interrupted }];
+            } catch {
+              // It is damaged, as whoever asks for it is told. It is out of the way of the others until the lease ends.
+              return [];
+            }
+          });
         });
-      });
     },
 
     renewInvocations(leases, leaseEnd) {
-      return writer.transaction().execute(async (db) => {
-        const held: InvocationLease[] = [];
-        for (const lease of leases) {
-          const { numAffectedRows } = await RENEW(db, { ...lease, dueAt: leaseEnd.getTime() });
-          if (numAffectedRows === 1n) held.push(lease);
-        }
-        return held;
-      });
+      return writer(null)
+        .transaction()
+        .execute(async (db) => {
+          const held: InvocationLease[] = [];
+          for (const lease of leases) {
+            const { numAffectedRows } = await RENEW(db, { ...lease, dueAt: leaseEnd.getTime() });
+            if (numAffectedRows === 1n) held.push(lease);
+          }
+          return held;
+        });
     },
 
     async endInvocation(lease, end) {
       const columns = outcomeColumns(lease.requestId, end);
-      const { numAffectedRows } = await END(writer, { ...lease, ...columns, status: end.status });
+      const { numAffectedRows } = await END(writer(lease.tenantId), {
+        ...lease,
+        ...columns,
+        status: end.status,
+      });
       return numAffectedRows === 1n;
     },
 
     async deferInvocation({ tenantId, requestId, fence }, { status, dueAt, failures, native }) {
-      const { numUpdatedRows } = await writer
+      const { numUpdatedRows } = await writer(tenantId)
         .updateTable('invocations')
         .set({ status, due_at: dueAt.getTime(), failures, ...nativeColumns(requestId, native) })
         .where('request_id', '=', requestId)
@@ -119,35 +139,39 @@ export function invocationStore(
     },
 
     cancelInvocation(tenantId, connectorId, requestId, end) {
-      return writer.transaction().execute(async (db) => {
-        const row = await rowOf(db, { tenantId, connectorId, requestId });
-        if (!row) return undefined;
-        const before = invocationRecord(row);
-        if (before.endedAt !== null) return { record: before, before };
-        const fence = before.fence + 1;
-        await db
-          .updateTable('invocations')
-          .set({ status: end.status, due_at: null, fence, ...outcomeColumns(requestId, end) })
-          .where('request_id', '=', requestId)
-          .execute();
-        return { record: { ...before, ...end, fence, dueAt: null }, before };
-      });
+      return writer(tenantId)
+        .transaction()
+        .execute(async (db) => {
+          const row = await heldRow(db, { tenantId, connectorId, requestId });
+          if (!row) return undefined;
+          const before = invocationRecord(row);
+          if (before.endedAt !== null) return { record: before, before };
+          const fence = before.fence + 1;
+          await db
+            .updateTable('invocations')
+            .set({ status: end.status, due_at: null, fence, ...outcomeColumns(requestId, end) })
+            .where('request_id', '=', requestId)
+            .execute();
+          return { record: { ...before, ...end, fence, dueAt: null }, before };
+        });
     },
 
     async getInvocation(tenantId, connectorId, requestId) {
-      const row = await rowOf(reader, { tenantId, connectorId, requestId });
+      const row = await rowOf(reader(tenantId), { tenantId, connectorId, requestId });
       return row && invocationRecord(row);
     },
 
     async listInvocations(tenantId, connectorId, filter) {
       const { functionName, status, since, until, limit, after } = filter;
-      const rows = await reader
+      const db = reader(tenantId);
+      const { json } = wordsOf(db);
+      const rows = await db
         .selectFrom('invocations')
         .select(['request_id', 'function_name', 'status', 'failures', 'native', 'native_check', 'created_at'])
         .select([
-          sql<string | null>`json_extract(outcome, '$.error')`.as('error'),
-          sql<number | null>`json_extract(outcome, '$.durationMs')`.as('duration_ms'),
-          sql<number | null>`json_extract(outcome, '$.endedAt')`.as('ended_at'),
+          json<string>('outcome', 'error').as('error'),
+          json<number | string>('outcome', 'durationMs').as('duration_ms'),
+          json<number | string>('outcome', 'endedAt').as('ended_at'),
         ])
         .where('connector_id', '=', connectorId)
         .where('tenant_id', '=', tenantId)
@@ -168,12 +192,12 @@ export function invocationStore(
     },
 
     async dueInvocations(now) {
-      const { rows } = await DUE_CONNECTORS(reader, { dueBy: now.getTime() });
+      const { rows } = await DUE_CONNECTORS(reader(null), { dueBy: now.getTime() });
       return rows;
     },
 
     async releaseInvocations(now) {
-      await writer
+      await writer(null)
         .updateTable('invocations')
         .set({ due_at: now.getTime() })
         .where('due_at', '>', now.getTime())
@@ -187,10 +211,11 @@ export function invocationStore(
     async removeExpiredInvocations(at, forget) {
       const pause = pacer();
       for (let removed = 0; ; await pause()) {
-        const expired = await reader
+        const db = reader(null);
+        const expired = await db
           .selectFrom('invocations')
           .select(['request_id', 'tenant_id as tenantId', 'connector_id as connectorId'])
-          .select(sql<string | null>`json_extract(outcome, '$.resultFile')`.as('resultFile'))
+          .select(wordsOf(db).json<string>('outcome', 'resultFile').as('resultFile'))
           .where('expires_at', '<', at.getTime())
           .limit(ROWS_PER_DELETE)
           .execute();
@@ -200,7 +225,7 @@ export function invocationStore(
         if (files.length > 0) await forget?.(files);
         const ids = expired.map(({ request_id }) => request_id);
         if (ids.length > 0)
-          await writer
+          await writer(null)
             .deleteFrom('invocations')
             .where('request_id', 'in', ids)
             // One that was begun anew meanwhile has no such time any more.
@@ -213,96 +238,6 @@ export function invocationStore(
   };
 }
 
-type Place = { readonly tenantId: string; readonly connectorId: string };
-
-const ROW = prepared<Place & { readonly requestId: string }, InvocationRow>((db, value) =>
-  db
-    .selectFrom('invocations')
-    .selectAll()
-    .where('request_id', '=', value('requestId'))
-    .where('tenant_id', '=', value('tenantId'))
-    .where('connector_id', '=', value('connectorId')),
-);
-
-const DUE_ROWS = prepared<Place & { readonly limit: number; readonly dueBy: number }, InvocationRow>(
-  (db, value) =>
-    db
-      .selectFrom('invocations')
-      .selectAll()
-      .where('connector_id', '=', value('connectorId'))
-      .where('tenant_id', '=', value('tenantId'))
-      .where('due_at', '<=', value('dueBy'))
-      .orderBy('due_at')
-      .orderBy('request_id')
-      .limit(value('limit')),
-);
-
-type Claim = Pick<InvocationRow, 'request_id' | 'due_at' | 'fence' | 'takeovers'>;
-
-const CLAIM = prepared<Claim, never>(
-  (db, value) =>
-    db
-      .updateTable('invocations')
-      .set({
-        status: 'running',
-        due_at: value('due_at'),
-        fence: value('fence'),
-        takeovers: value('takeovers'),
-      })
-      .where('request_id', '=', value('request_id')) as never,
-);
-
-const RENEW = prepared<InvocationLease & { readonly dueAt: number }, never>(
-  (db, value) =>
-    db
-      .updateTable('invocations')
-      .set({ due_at: value('dueAt') })
-      .where('request_id', '=', value('requestId'))
-      .where('tenant_id', '=', value('tenantId'))
-      .where('fence', '=', value('fence'))
-      .where('due_at', 'is not', null) as never,
-);
-
-type EndValues = Omit<InvocationLease, 'connectorId'> &
-  ReturnType<typeof outcomeColumns> & { readonly status: string };
-
-const END = prepared<EndValues, never>(
-  (db, value) =>
-    db
-      .updateTable('invocations')
-      .set({
-        status: value('status'),
-        due_at: null,
-        outcome: value('outcome'),
-        expires_at: value('expires_at'),
-        outcome_check: value('outcome_check'),
-      })
-      .where('request_id', '=', value('requestId'))
-      .where('tenant_id', '=', value('tenantId'))
-      .where('fence', '=', value('fence'))
-      // What has ended stays as it ended.
-      .where('due_at', 'is not', null) as never,
-);
-
-/** Jumps from one connector to the next on the index, however many rows each has. */
-const DUE_CONNECTORS = prepared<{ readonly dueBy: number }, Place>((db, value) => ({
-  compile: () =>
-    sql<Place>`
-    with recursive waiting (id) as (
-      select min(connector_id) from invocations where due_at is not null
-      union all
-      select (select min(connector_id) from invocations where due_at is not null and connector_id > waiting.id)
-      from waiting where waiting.id is not null
-    ),
-    found as (
-      select id as "connectorId", (
-        select tenant_id from invocations where connector_id = waiting.id and due_at <= ${value('dueBy')} limit 1
-      ) as "tenantId"
-      from waiting where id is not null
-    )
-    select "connectorId", "tenantId" from found where "tenantId" is not null`.compile(db),
-}));
-
 async function rowOf(
   db: Database,
   at: Place & { readonly requestId: string },
@@ -311,10 +246,20 @@ async function rowOf(
   return rows[0];
 }
 
+async function heldRow(
+  db: Database,
+  at: Place & { readonly requestId: string },
+): Promise<InvocationRow | undefined> {
+  const { rows } = await HELD_ROW(db, at);
+  return rows[0];
+}
+
 /** The invocation that holds the idempotency key; one whose time with it is over lets go of it. */
 async function holderOfKey(db: Database, wanted: InvocationRecord): Promise<InvocationRecord | undefined> {
   const { tenantId, connectorId, functionName, idempotencyKey } = wanted;
   if (idempotencyKey === null) return undefined;
+  const turn = wordsOf(db).queue(db, connectorId, functionName, idempotencyKey);
+  if (turn) await turn;
   const row = await db
     .selectFrom('invocations')
     .selectAll()
@@ -322,6 +267,7 @@ async function holderOfKey(db: Database, wanted: InvocationRecord): Promise<Invo
     .where('function_name', '=', functionName)
     .where('idempotency_key', '=', idempotencyKey)
     .where('tenant_id', '=', tenantId)
+    .$call(wordsOf(db).hold)
     .executeTakeFirst();
   if (!row) return undefined;
   const holder = invocationRecord(row);

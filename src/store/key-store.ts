@@ -1,7 +1,7 @@
 import { checkValue, damagedRow, verifyRow } from './check-value.ts';
+import type { Engine } from './engine.ts';
 import { prepared } from './prepared.ts';
 import type { KeyRow } from './schema.ts';
-import type { Sqlite } from './sqlite.ts';
 import type { ApiKeyRecord, Role, Store } from './store.ts';
 
 type KeyStore = Pick<Store, 'insertKey' | 'findKeyByHash' | 'listKeys' | 'revokeKey'>;
@@ -12,19 +12,19 @@ const keyByHash = prepared<{ readonly hash: string }, KeyRow>((db, value) =>
 );
 
 /** The part of the store that keeps API keys. */
-export function keyStore({ reader, writer }: Sqlite): KeyStore {
+export function keyStore({ reader, writer }: Engine): KeyStore {
   return {
     async insertKey(key) {
-      await writer.insertInto('api_keys').values(keyRow(key)).execute();
+      await writer(key.tenantId).insertInto('api_keys').values(keyRow(key)).execute();
     },
 
     async findKeyByHash(hash) {
-      const { rows } = await keyByHash(reader, { hash });
+      const { rows } = await keyByHash(reader(null), { hash });
       return rows[0] && apiKey(rows[0]);
     },
 
     async listKeys(tenantId) {
-      const rows = await reader
+      const rows = await reader(tenantId)
         .selectFrom('api_keys')
         .selectAll()
         .$if(tenantId !== null, (q) => q.where('tenant_id', '=', tenantId))
@@ -35,7 +35,7 @@ export function keyStore({ reader, writer }: Sqlite): KeyStore {
     },
 
     async revokeKey(tenantId, keyId, at) {
-      const { numUpdatedRows } = await writer
+      const { numUpdatedRows } = await writer(tenantId)
         .updateTable('api_keys')
         .set(revokedColumns(keyId, at))
         .where('key_id', '=', keyId)

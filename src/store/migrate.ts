@@ -25,7 +25,7 @@ export async function migrate(db: Database, migrations = MIGRATIONS): Promise<vo
   const known = migrations.length;
   await db.executeQuery(
     CompiledQuery.raw(
-      'create table if not exists migrations (version integer not null primary key, name text not null, applied_at integer not null)',
+      'create table if not exists migrations (version integer not null primary key, name text not null, applied_at bigint not null)',
     ),
   );
   for (;;) {

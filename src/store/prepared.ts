@@ -1,4 +1,5 @@
 import { sql, type Compilable, type CompiledQuery, type QueryResult } from 'kysely';
+import { type Words, wordsOf } from './engine.ts';
 import type { Database } from './schema.ts';
 
 /** Runs a compiled query with these values. */
@@ -15,10 +16,16 @@ export type Value<Values> = <K extends keyof Values>(key: K) => Values[K];
 export function prepared<Values extends object, Row>(
   build: (db: Database, value: Value<Values>) => Compilable<Row>,
 ): Prepared<Values, Row> {
-  let compiled: CompiledQuery<Row> | undefined;
+  // The same words all through, so that there is one text of a query for each kind of database.
+  const known = new Map<Words, CompiledQuery<Row>>();
   return (db, values) => {
-    // The cast is the trick: Kysely keeps whatever it is given as a parameter, and bound() replaces each one.
-    compiled ??= build(db, (key) => new Slot(key) as never).compile();
+    const words = wordsOf(db);
+    let compiled = known.get(words);
+    if (!compiled) {
+      // The cast is the trick: Kysely keeps whatever it is given as a parameter, and bound() replaces each one.
+      compiled = build(db, (key) => new Slot(key) as never).compile();
+      known.set(words, compiled);
+    }
     return db.executeQuery({ ...compiled, parameters: bound(compiled.parameters, [values]) });
   };
 }
@@ -29,9 +36,14 @@ export function preparedInsert<Row extends object>(
   columns: readonly (keyof Row & string)[],
   count: number,
 ): Prepared<readonly Row[], never> {
-  let compiled: CompiledQuery<never> | undefined;
+  const known = new Map<Words, CompiledQuery<never>>();
   return (db, rows) => {
-    compiled ??= insertStatement(table, columns, count).compile(db);
+    const words = wordsOf(db);
+    let compiled = known.get(words);
+    if (!compiled) {
+      compiled = insertStatement(table, columns, count).compile(db);
+      known.set(words, compiled);
+    }
     return db.executeQuery({ ...compiled, parameters: bound(compiled.parameters, rows) });
   };
 }

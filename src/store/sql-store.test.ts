@@ -92,18 +92,18 @@ it('reads while an import is under way, and sees nothing of it until it is whole
 it('stores nothing of what the disk has no room for, and goes on once there is room', async () => {
   await store.close();
   const sqlite = openSqlite(file);
-  await migrate(sqlite.writer);
+  await migrate(sqlite.writer(null));
   const { insertConnectors, listConnectors } = connectorStore(sqlite);
   const some = Array.from({ length: 500 }, () => suite.connector({ metadata: { text: 'x'.repeat(2_000) } }));
   await insertConnectors([suite.connector()]);
-  await sql`pragma max_page_count = 100`.execute(sqlite.writer);
+  await sql`pragma max_page_count = 100`.execute(sqlite.writer(null));
   await expect(insertConnectors(some)).rejects.toMatchObject({
     code: 'unavailable',
     message: `the disk is full: ${file} cannot grow`,
   });
   expect(await listConnectors(ALL)).toHaveLength(1);
   const logBytes = statSync(`${file}-wal`).size;
-  await sql`pragma max_page_count = 100000`.execute(sqlite.writer);
+  await sql`pragma max_page_count = 100000`.execute(sqlite.writer(null));
   expect(statSync(`${file}-wal`).size, 'the log was moved into the file, to make room').toBeLessThan(
     logBytes,
   );
@@ -123,19 +123,25 @@ it('refuses a row whose content changed in place', async () => {
     status: sql`update connectors set status = 'reedy'`,
   };
   for (const change of Object.values(damaged)) {
-    const { reader, writer } = sqlite;
     await expect(
-      writer.transaction().execute(async (changed) => {
-        await change.execute(changed);
-        const { getConnector } = connectorStore({ ...sqlite, reader: changed, writer: changed });
-        await expect(getConnector(tenantId, connectorId)).rejects.toMatchObject({
-          code: 'internal',
-          message: `the stored connector ${connectorId} is damaged; restore the store from a backup`,
-        });
-        throw new Error('roll back');
-      }),
+      sqlite
+        .writer(null)
+        .transaction()
+        .execute(async (changed) => {
+          await change.execute(changed);
+          const { getConnector } = connectorStore({
+            ...sqlite,
+            reader: () => changed,
+            writer: () => changed,
+          });
+          await expect(getConnector(tenantId, connectorId)).rejects.toMatchObject({
+            code: 'internal',
+            message: `the stored connector ${connectorId} is damaged; restore the store from a backup`,
+          });
+          throw new Error('roll back');
+        }),
     ).rejects.toThrow('roll back');
-    const { getConnectorByName } = connectorStore({ ...sqlite, reader, writer });
+    const { getConnectorByName } = connectorStore(sqlite);
     expect((await getConnectorByName(tenantId, name))?.activity).toEqual(NO_ACTIVITY);
   }
   await sqlite.close();

@@ -2,28 +2,32 @@ import { sql } from 'kysely';
 import { ConnectorStatus, ConnectorType } from '../connectors/kinds.ts';
 import { checkValue, damagedRow, verifyRow } from './check-value.ts';
 import { connectorStore } from './connector-store.ts';
+import type { Engine } from './engine.ts';
 import { checkFile, rememberFile } from './file-check.ts';
 import { invocationStore } from './invocation-store.ts';
 import { keyStore } from './key-store.ts';
 import { migrate } from './migrate.ts';
-import { openSqlite, type Sqlite } from './sqlite.ts';
+import { openSqlite } from './sqlite.ts';
 import type { Store, StoreStatistics } from './store.ts';
 
 /** The store on SQL. */
 export const SqlStore = {
   /**
-   * Opens the database in `file`, or one in memory for `:memory:`, brings its schema up to date, and says of every
-   * connector that another process left connected that it is disconnected.
+   * Opens the database in `file`, one in memory for `:memory:`, or one of PostgreSQL, and brings its schema up to date.
+   * Says of every connector that another process left connected that it is disconnected; not on PostgreSQL, where that
+   * process may still be at it.
    *
    * @throws ConnectorError `internal` where the file is damaged, `invalid_state` where a newer version of this
    *   program wrote it, `unavailable` where it cannot be read or written.
    */
-  async open({ file }: { readonly file: string }): Promise<Store> {
+  async open(place: { readonly file: string } | { readonly databaseUrl: string }): Promise<Store> {
+    if ('databaseUrl' in place) return onPostgres(place.databaseUrl);
+    const { file } = place;
     const inMemory = file === ':memory:';
     if (!inMemory) await checkFile(file);
     const sqlite = openSqlite(file);
     try {
-      await migrate(sqlite.writer);
+      await migrate(sqlite.writer(null));
       await disconnectAll(sqlite);
     } catch (error) {
       await sqlite.close();
@@ -31,12 +35,7 @@ export const SqlStore = {
     }
     let closed = false;
     return {
-      ...connectorStore(sqlite),
-      ...countStore(sqlite),
-      ...keyStore(sqlite),
-      ...invocationStore(sqlite),
-      ...factStore(sqlite),
-      ping: async () => void (await sql`select 1`.execute(sqlite.reader)),
+      ...storeOn(sqlite),
       async close() {
         if (closed) return;
         closed = true;
@@ -47,9 +46,28 @@ export const SqlStore = {
   },
 };
 
+async function onPostgres(databaseUrl: string): Promise<Store> {
+  const { openPostgres } = await import('./postgres.ts');
+  const engine = await openPostgres(databaseUrl);
+  let closed: Promise<void> | undefined;
+  return { ...storeOn(engine), close: () => (closed ??= engine.close()) };
+}
+
+function storeOn(engine: Engine): Omit<Store, 'close'> {
+  return {
+    shared: engine.shared,
+    ...connectorStore(engine),
+    ...countStore(engine),
+    ...keyStore(engine),
+    ...invocationStore(engine),
+    ...factStore(engine),
+    ping: async () => void (await sql`select 1`.execute(engine.reader(null))),
+  };
+}
+
 /** The connections of a process end with it, however it ended. */
-async function disconnectAll({ writer }: Sqlite): Promise<void> {
-  await writer
+async function disconnectAll({ writer }: Engine): Promise<void> {
+  await writer(null)
     .updateTable('connectors')
     .set({ status: 'disconnected' })
     .where('status', '=', 'connected')
@@ -58,20 +76,21 @@ async function disconnectAll({ writer }: Sqlite): Promise<void> {
     .execute();
 }
 
-function countStore({ reader }: Sqlite): Pick<Store, 'listTenants' | 'statistics'> {
+function countStore({ reader }: Engine): Pick<Store, 'listTenants' | 'statistics'> {
   return {
     async listTenants() {
-      const rows = await reader
+      const rows = await reader(null)
         .selectFrom('connector_counts')
         .select('tenant_id')
-        .distinct()
+        .groupBy('tenant_id')
+        .having(({ fn }) => fn.sum('connectors'), '>', 0)
         .orderBy('tenant_id')
         .execute();
       return rows.map((row) => row.tenant_id);
     },
 
     async statistics(tenantId) {
-      const rows = await reader
+      const rows = await reader(tenantId)
         .selectFrom('connector_counts')
         .select(({ fn }) => [
           'connector_type',
@@ -82,6 +101,8 @@ function countStore({ reader }: Sqlite): Pick<Store, 'listTenants' | 'statistics
         ])
         .$if(tenantId !== null, (q) => q.where('tenant_id', '=', tenantId ?? ''))
         .groupBy(['connector_type', 'status'])
+        // Where what is counted is added up of changes, some come to nothing.
+        .having(({ fn }) => fn.sum('connectors'), '>', 0)
         .execute();
       return rows.reduce(addGroup, NO_STATISTICS);
     },
@@ -110,17 +131,21 @@ function addGroup(sum: StoreStatistics, group: Group): StoreStatistics {
   };
 }
 
-function factStore({ reader, writer }: Sqlite): Pick<Store, 'getFact' | 'setFact'> {
+function factStore({ reader, writer }: Engine): Pick<Store, 'getFact' | 'setFact'> {
   return {
     async getFact(name) {
-      const row = await reader.selectFrom('facts').selectAll().where('name', '=', name).executeTakeFirst();
+      const row = await reader(null)
+        .selectFrom('facts')
+        .selectAll()
+        .where('name', '=', name)
+        .executeTakeFirst();
       if (row) verifyRow('fact', name, row.fact_check, name, row.value);
       return row?.value;
     },
 
     async setFact(name, value) {
       const columns = { value, fact_check: checkValue(name, value) };
-      await writer
+      await writer(null)
         .insertInto('facts')
         .values({ name, ...columns })
         .onConflict((conflict) => conflict.column('name').doUpdateSet(columns))

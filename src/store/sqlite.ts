@@ -1,5 +1,6 @@
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import { Kysely, SqliteDialect, type SqliteDatabase, type SqliteStatement } from 'kysely';
+import type { Engine } from './engine.ts';
 import type { Tables, Database } from './schema.ts';
 import { isFull, sqliteError } from './sqlite-error.ts';
 
@@ -14,11 +15,7 @@ const MAX_STATEMENTS = 256;
  * Reads have a connection of their own: WAL lets them go on while an import holds its transaction open across turns
  * of the event loop. In memory there is one connection for both.
  */
-export type Sqlite = {
-  readonly reader: Database;
-  readonly writer: Database;
-  close(): Promise<void>;
-};
+export type Sqlite = Engine & { readonly shared: false };
 
 /**
  * Opens a file, or `:memory:`, and creates the file where there is none.
@@ -28,10 +25,19 @@ export type Sqlite = {
 export function openSqlite(file: string): Sqlite {
   const writing = connect(file, { readOnly: false });
   const writer = kysely(writing, file);
-  if (file === ':memory:') return { reader: writer, writer, close: () => closeWhenIdle(writer, [writing]) };
+  if (file === ':memory:') return engine(writer, writer, [writing]);
   const reading = connect(file, { readOnly: true });
   // The writer goes last: the last connection that closes moves the log into the file and removes it.
-  return { reader: kysely(reading, file), writer, close: () => closeWhenIdle(writer, [reading, writing]) };
+  return engine(kysely(reading, file), writer, [reading, writing]);
+}
+
+function engine(reader: Database, writer: Database, connections: readonly DatabaseSync[]): Sqlite {
+  return {
+    reader: () => reader,
+    writer: () => writer,
+    shared: false,
+    close: () => closeWhenIdle(writer, connections),
+  };
 }
 
 /** Closes once the transaction that is under way has ended. */

@@ -68,6 +68,8 @@ export type ActivityChange = {
  * and only an administrator's code path passes it.
  */
 export interface Store {
+  /** Whether other processes may use it at the same time: then nothing tells what one of them left from what it does. */
+  readonly shared: boolean;
   /** All in one transaction. @throws ConnectorError `already_exists` naming the first name or id taken; then nothing is stored. */
   insertConnectors(connectors: readonly NewConnector[]): Promise<void>;
   getConnector(tenantId: string | null, connectorId: string): Promise<StoredConnector | undefined>;

@@ -24,7 +24,7 @@ if (import.meta.main) {
   const [file = ''] = process.argv.slice(2);
   const sqlite = openSqlite(file);
   process.send?.('open');
-  await migrate(sqlite.writer, STEPS);
+  await migrate(sqlite.writer(null), STEPS);
   process.send?.('done');
   setInterval(() => {}, 1_000);
 }

@@ -20,7 +20,7 @@ it('leaves a schema before a step or after it when it is killed, and goes on fro
       if (version === STEPS.length) break;
     }
     const sqlite = openSqlite(file);
-    await migrate(sqlite.writer, STEPS);
+    await migrate(sqlite.writer(null), STEPS);
     await sqlite.close();
     expect(expectWholeSteps(file)).toBe(STEPS.length);
   } finally {

@@ -1,0 +1,157 @@
+import { inspect } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { noPostgres, query, startPostgres, type TestPostgres } from '../testing/postgres.fixture.ts';
+import { invocation, storeSuite } from '../testing/store-suite.ts';
+import { POSTGRES_MIGRATIONS } from './migrations/postgres.ts';
+import { SqlStore } from './sql-store.ts';
+import type { Store } from './store.ts';
+
+const TABLES = ['connectors', 'connector_counts', 'secrets', 'api_keys', 'invocations'];
+const AS_STORE = 'set role connector_registry';
+const NOW = new Date(1_700_000_000_000);
+
+it('refuses what is no address of PostgreSQL without repeating it', async () => {
+  const error: unknown = await SqlStore.open({ databaseUrl: 'mysql://user:hunter2@host/db' }).catch(
+    (e: unknown) => e,
+  );
+  expect(error).toMatchObject({ code: 'invalid_argument', issues: [{ path: 'databaseUrl' }] });
+  expect(inspect(error, { depth: 9 })).not.toContain('hunter2');
+});
+
+it('is unavailable where nothing answers, and says no password', async () => {
+  const databaseUrl = 'postgres://user:hunter2@127.0.0.1:1/db';
+  const error: unknown = await SqlStore.open({ databaseUrl }).catch((e: unknown) => e);
+  expect(error).toMatchObject({ code: 'unavailable', retryAfterMs: 1_000 });
+  expect(inspect(error, { depth: 9 })).not.toContain('hunter2');
+});
+
+describe.skipIf(noPostgres !== undefined)('PostgreSQL', () => {
+  let postgres: TestPostgres;
+  let databaseUrl: string;
+  let store: Store;
+  const suite = storeSuite(() => store);
+  beforeAll(async () => {
+    postgres = await startPostgres();
+    databaseUrl = await postgres.database();
+    store = await SqlStore.open({ databaseUrl });
+  }, 60_000);
+  afterAll(async () => {
+    await store.close();
+    await postgres.close();
+  });
+
+  it('is migrated once by ten that start at once', async () => {
+    const url = await postgres.database();
+    const stores = await Promise.all(Array.from({ length: 10 }, () => SqlStore.open({ databaseUrl: url })));
+    await Promise.all(stores.map((one) => one.close()));
+    const rows = await query(url, 'select version::int from migrations order by version');
+    expect(rows).toEqual(POSTGRES_MIGRATIONS.map(({ version }) => ({ version })));
+  });
+
+  it('shows the role of the store the rows of the tenant that is set, and none where none is', async () => {
+    const a = await suite.stored({ tenantId: 'a', secrets: [{ field: 'f', keyId: 'k', sealed: 's' }] });
+    await suite.stored({ tenantId: 'b', secrets: [{ field: 'f', keyId: 'k', sealed: 's' }] });
+    await store.addInvocation(invocation(a.record, { requestId: suite.fresh('request') }));
+    const key = { keyId: 'key', tenantId: 'a', role: 'reader', label: '', hash: 'h' } as const;
+    await store.insertKey({ ...key, createdAt: NOW, revokedAt: null });
+    for (const table of TABLES) {
+      const tenants = `select distinct tenant_id from ${table}`;
+      expect(await query(databaseUrl, AS_STORE, tenants)).toEqual([]);
+      expect(await query(databaseUrl, AS_STORE, "set app.tenant = 'a'", tenants)).toEqual([
+        { tenant_id: 'a' },
+      ]);
+      expect(await query(databaseUrl, AS_STORE, "set app.tenant = ''", tenants)).toEqual([]);
+      const given = query(
+        databaseUrl,
+        AS_STORE,
+        "set app.tenant = 'a'",
+        `update ${table} set tenant_id = 'b'`,
+      );
+      await expect(given).rejects.toThrow(/row-level security/);
+    }
+  });
+
+  it('has row security, for its owner too, on every table with a tenant', async () => {
+    const open = await query(
+      databaseUrl,
+      `select relname from pg_class join pg_attribute on attrelid = pg_class.oid
+        where attname = 'tenant_id' and relkind = 'r' and not (relrowsecurity and relforcerowsecurity)`,
+    );
+    expect(open).toEqual([]);
+  });
+
+  it('gives an invocation to one of two workers that claim at once', async () => {
+    const { record } = await suite.stored({ tenantId: 'workers', connectorType: 'serverless' });
+    const other = await SqlStore.open({ databaseUrl });
+    const ids = Array.from({ length: 40 }, () => suite.fresh('request'));
+    for (const requestId of ids) await store.addInvocation(invocation(record, { requestId }));
+    const want = { tenantId: record.tenantId, connectorId: record.connectorId, limit: 5 };
+    const end = new Date(NOW.getTime() + 30_000);
+    const claims = await Promise.all(
+      Array.from({ length: 16 }, (_, i) => (i % 2 ? store : other).claimInvocations([want], NOW, end)),
+    );
+    await other.close();
+    const claimed = claims.flat().map(({ requestId }) => requestId);
+    expect(new Set(claimed).size).toBe(claimed.length);
+    expect(claimed.length).toBeGreaterThan(0);
+  });
+
+  it('starts one invocation of many that two stores add under one key at once', async () => {
+    const { record } = await suite.stored({ tenantId: 'keys', connectorType: 'serverless' });
+    const other = await SqlStore.open({ databaseUrl });
+    const added = await Promise.all(
+      Array.from({ length: 20 }, (_, i) =>
+        (i % 2 ? store : other).addInvocation(
+          invocation(record, { requestId: suite.fresh('request'), idempotencyKey: 'once' }),
+        ),
+      ),
+    );
+    await other.close();
+    expect(added.filter(({ isNew }) => isNew)).toHaveLength(1);
+    expect(new Set(added.map(({ record: { requestId } }) => requestId)).size).toBe(1);
+  });
+
+  it('lists an invocation whose result holds what is no text to the database', async () => {
+    const { record } = await suite.stored({ tenantId: 'text', connectorType: 'serverless' });
+    const [requestId, endedAt] = [suite.fresh('request'), NOW];
+    const result = { nul: '\u0000', half: '\ud800', written: String.raw`\u0000` };
+    await store.addInvocation(
+      invocation(record, { requestId, status: 'completed', dueAt: null, result, endedAt, durationMs: 3 }),
+    );
+    const [listed] = await store.listInvocations('text', record.connectorId, { limit: 10 });
+    expect(listed).toMatchObject({ requestId, durationMs: 3, endedAt });
+    expect((await store.getInvocation('text', record.connectorId, requestId))?.result).toEqual(result);
+  });
+
+  it('counts the same after all is summed up', async () => {
+    const tenantId = suite.fresh('tenant');
+    const { record } = await suite.stored({ tenantId });
+    await suite.stored({ tenantId });
+    await store.deleteConnector(tenantId, record.connectorId);
+    const before = await store.statistics(null);
+    await query(databaseUrl, 'select sum_up_connector_counts()');
+    expect(await store.statistics(null)).toEqual(before);
+    expect(await store.statistics(tenantId)).toMatchObject({ byType: { vector: 1 } });
+  });
+
+  it('is unavailable while its server is down, keeps what it acknowledged, and recovers by itself', async (test) => {
+    if (!postgres.kill) return test.skip('the server of CONNECTORS_TEST_PG_URL is not ours to kill');
+    const { record } = await suite.stored({ tenantId: 'kept' });
+    for (let round = 0; round < 3; round++) {
+      const under = Promise.allSettled(
+        Array.from({ length: 20 }, () => store.getConnector('kept', record.connectorId)),
+      );
+      await postgres.kill();
+      for (const outcome of await under)
+        if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'unavailable' });
+      await expect(store.ping()).rejects.toMatchObject({ code: 'unavailable', retryAfterMs: 1_000 });
+      await expect(suite.stored()).rejects.toMatchObject({ code: 'unavailable' });
+      await postgres.start();
+      await store.ping();
+      expect(await store.getConnector('kept', record.connectorId)).toMatchObject({
+        record: { name: record.name },
+      });
+      await suite.stored({ tenantId: 'kept' });
+    }
+  }, 60_000);
+});

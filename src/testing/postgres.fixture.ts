@@ -1,0 +1,158 @@
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Client } from 'pg';
+
+/** A server of PostgreSQL for tests; started here unless `CONNECTORS_TEST_PG_URL` names one. */
+export type TestPostgres = {
+  /** The address of a database of its own, empty. */
+  database(): Promise<string>;
+  /** As kill -9 of the whole server. Undefined where it is not ours. */
+  readonly kill: (() => Promise<void>) | undefined;
+  /** Starts it again where it was. */
+  start(): Promise<void>;
+  close(): Promise<void>;
+};
+
+const BINARIES = newestBinaries();
+const GIVEN = process.env['CONNECTORS_TEST_PG_URL'];
+
+/** Why nothing can be tested on PostgreSQL here; undefined where it can. */
+export const noPostgres =
+  GIVEN === undefined && BINARIES === undefined
+    ? 'no PostgreSQL: neither /usr/lib/postgresql/*/bin nor CONNECTORS_TEST_PG_URL'
+    : undefined;
+if (noPostgres !== undefined) console.warn(`skipped: ${noPostgres}`);
+
+export async function startPostgres(): Promise<TestPostgres> {
+  if (GIVEN !== undefined)
+    return {
+      database: () => newDatabase(GIVEN),
+      kill: undefined,
+      start: async () => {},
+      close: async () => {},
+    };
+  if (BINARIES === undefined) throw new Error(noPostgres);
+  const binaries = BINARIES;
+  const root = mkdtempSync(join(tmpdir(), 'postgres-'));
+  // It refuses to run as root.
+  const user = process.getuid?.() === 0 ? idsOf('postgres') : undefined;
+  if (user) chownSync(root, user.uid, user.gid);
+  const as = { ...user, cwd: root };
+  const data = join(root, 'data');
+  execFileSync(
+    join(binaries, 'initdb'),
+    ['-D', data, '-A', 'trust', '-U', 'owner', '-E', 'UTF8', '--locale=C'],
+    {
+      ...as,
+      stdio: 'pipe',
+    },
+  );
+  const port = await freePort();
+  const url = `postgres://owner@127.0.0.1:${port}/postgres`;
+  const options = [
+    '-D',
+    data,
+    '-p',
+    String(port),
+    '-h',
+    '127.0.0.1',
+    '-k',
+    root,
+    '-c',
+    'max_connections=200',
+  ];
+  let server: ChildProcess | undefined;
+  const start = async () => {
+    server = spawn(join(binaries, 'postgres'), options, { ...as, stdio: 'ignore' });
+    await untilReady(url, server);
+  };
+  const end = async (signal: 'SIGKILL' | 'SIGINT') => {
+    if (!server || server.exitCode !== null || server.signalCode !== null) return;
+    const exited = once(server, 'exit');
+    // A killed postmaster leaves its processes behind for a moment, and they still answer.
+    const children = signal === 'SIGKILL' ? childrenOf(server.pid) : [];
+    server.kill(signal);
+    await exited;
+    for (const pid of children) killIfThere(pid);
+  };
+  await start();
+  return {
+    database: () => newDatabase(url),
+    kill: () => end('SIGKILL'),
+    start,
+    async close() {
+      await end('SIGINT');
+      rmSync(root, { recursive: true, force: true });
+    },
+  };
+}
+
+async function newDatabase(url: string): Promise<string> {
+  const name = `test_${randomBytes(6).toString('hex')}`;
+  await query(url, `create database ${name}`);
+  return Object.assign(new URL(url), { pathname: `/${name}` }).href;
+}
+
+/** The rows of statements that run as the login itself, each in a transaction of its own; those of the last. */
+export async function query(url: string, ...statements: readonly string[]): Promise<readonly unknown[]> {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  try {
+    let rows: readonly unknown[] = [];
+    for (const statement of statements) ({ rows } = await client.query<Record<string, unknown>>(statement));
+    return rows;
+  } finally {
+    await client.end();
+  }
+}
+
+async function untilReady(url: string, server: ChildProcess): Promise<void> {
+  for (;;) {
+    if (server.exitCode !== null) throw new Error(`postgres ended with ${server.exitCode}`);
+    try {
+      await query(url, 'select 1');
+      return;
+    } catch {
+      await delay(50);
+    }
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  if (address === null || typeof address === 'string') throw new Error('no port');
+  return address.port;
+}
+
+function childrenOf(pid: number | undefined): readonly number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
+}
+
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It ended with its parent.
+  }
+}
+
+function idsOf(name: string): { readonly uid: number; readonly gid: number } {
+  const id = (flag: string) => Number(spawnSync('id', [flag, name], { encoding: 'utf8' }).stdout);
+  return { uid: id('-u'), gid: id('-g') };
+}
+
+function newestBinaries(): string | undefined {
+  const root = '/usr/lib/postgresql';
+  if (!existsSync(root)) return undefined;
+  const [newest] = readdirSync(root).sort((a, b) => Number(b) - Number(a));
+  return newest === undefined ? undefined : join(root, newest, 'bin');
+}
