@@ -1,4 +1,5 @@
 import type { RateLimiterMemory } from 'rate-limiter-flexible';
+import type { RateLimitCounters } from '../contract/counters.ts';
 import { ConnectorError } from '../errors/error.ts';
 import type { Policy } from './pipeline.ts';
 
@@ -9,17 +10,6 @@ export type RateLimitOptions = {
   readonly requests: number;
   readonly windowMs: number;
 };
-
-/**
- * Counts of attempts by key, each forgotten when its window ends.
- *
- * They outlive the policies that draw on them: a connector that is closed while idle and opened again has no new slots.
- * The timers behind them never keep the process alive.
- */
-export interface RateLimitCounters {
-  /** Counts one attempt: how many there were in this window, and milliseconds until it ends. */
-  count(key: string, windowMs: number): Promise<{ readonly attempts: number; readonly leftMs: number }>;
-}
 
 /** Counters in the memory of this process. */
 export function memoryCounters(): RateLimitCounters {

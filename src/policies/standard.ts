@@ -1,7 +1,8 @@
 import type { Clock } from '../contract/clock.ts';
 import { circuitBreaker } from './circuit-breaker.ts';
 import { pipeline, type Policy } from './pipeline.ts';
-import { rateLimit, type RateLimitCounters } from './rate-limit.ts';
+import type { RateLimitCounters } from '../contract/counters.ts';
+import { rateLimit } from './rate-limit.ts';
 import { retry } from './retry.ts';
 import { timeout } from './timeout.ts';
 

@@ -1,9 +1,9 @@
 import type { BaseConnector } from '../connectors/base.ts';
 import type { ConnectorStatus } from '../connectors/kinds.ts';
 import type { Clock } from '../contract/clock.ts';
+import type { RateLimitCounters } from '../contract/counters.ts';
 import type { Log, Progress } from '../contract/driver.ts';
 import type { Network } from '../contract/network.ts';
-import type { RateLimitCounters } from '../policies/rate-limit.ts';
 import type { Cipher } from '../secrets/cipher.ts';
 import type { Store } from '../store/store.ts';
 import type { ActivityWriter } from './activity.ts';

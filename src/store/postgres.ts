@@ -15,7 +15,7 @@ import { loadPeer } from '../contract/peers.ts';
 import { ConnectorError, invalidField } from '../errors/error.ts';
 import type { Engine } from './engine.ts';
 import { migrate } from './migrate.ts';
-import { ALL_TENANTS, POSTGRES_MIGRATIONS } from './migrations/postgres.ts';
+import { ALL_TENANTS, POSTGRES_MIGRATIONS, TABLES } from './migrations/postgres.ts';
 import { isLost, postgresError } from './postgres-error.ts';
 import type { Database, Tables } from './schema.ts';
 
@@ -116,7 +116,7 @@ async function prepareSchema(pg: Pg, url: string): Promise<string | undefined> {
             if not exists (select from pg_roles where rolname = '${ROLE}') then create role ${ROLE} nologin; end if;
           exception when duplicate_object or unique_violation then null; end $$`,
           `grant usage on schema public to ${ROLE}`,
-          `grant select, insert, update, delete on connectors, connector_counts, secrets, api_keys, invocations, facts to ${ROLE}`,
+          `grant select, insert, update, delete on ${TABLES.join(', ')} to ${ROLE}`,
         ])
           await db.executeQuery(CompiledQuery.raw(statement));
         return ROLE;

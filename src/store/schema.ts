@@ -14,6 +14,11 @@ export type Tables = {
   readonly api_keys: KeyTable;
   readonly invocations: InvocationTable;
   readonly facts: FactTable;
+  // Only where several processes share the database.
+  readonly servers: ServerTable;
+  readonly connections: ConnectionTable;
+  readonly homes: HomeTable;
+  readonly probes: ProbeTable;
 };
 
 type ConnectorTable = {
@@ -96,5 +101,11 @@ type InvocationTable = {
 export type InvocationRow = Selectable<InvocationTable>;
 
 type FactTable = { name: string; value: string; fact_check: number };
+
+/** The processes that share the database; `seen_at` by the database's own clock. */
+type ServerTable = { server_id: string; key_ids: string; seen_at: number };
+type ConnectionTable = { connector_id: string; tenant_id: string; server_id: string };
+type HomeTable = { connector_id: string; tenant_id: string; home: string };
+type ProbeTable = { connector_id: string; tenant_id: string; due_at: number; failures: number };
 
 export type Database = Kysely<Tables>;

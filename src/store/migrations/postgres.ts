@@ -5,6 +5,9 @@ export const ALL_TENANTS = '*';
 
 const TABLES_OF_TENANTS = ['connectors', 'connector_counts', 'secrets', 'api_keys', 'invocations'];
 
+/** What the store may read and write. */
+export const TABLES = [...TABLES_OF_TENANTS, 'connections', 'homes', 'probes', 'servers', 'facts', 'rate_limits'];
+
 /** Text is compared by its bytes, as SQLite does. */
 const TEXT = 'text collate "C"';
 
@@ -112,19 +115,108 @@ const rest: Migration = {
     'create index invocations_by_time on invocations (connector_id, created_at, request_id, status, function_name)',
     'create index invocations_by_expiry on invocations (expires_at) where expires_at is not null',
     `create table facts (name ${TEXT} not null primary key, value text not null, fact_check bigint not null)`,
-    ...TABLES_OF_TENANTS.flatMap((table) => [
-      `alter table ${table} enable row level security`,
-      // For its owner as well: the store may connect as that.
-      `alter table ${table} force row level security`,
-      `create policy own_rows on ${table} using (
-        tenant_id = current_setting('app.tenant', true) or current_setting('app.tenant', true) = '${ALL_TENANTS}'
-      )`,
-    ]),
+    ...TABLES_OF_TENANTS.flatMap(rowSecurity),
   ],
 };
 
+/** What processes that share the database tell each other, and hold for one another. */
+const shared: Migration = {
+  version: 3,
+  name: '003-postgres',
+  statements: [
+    `create table servers (
+      server_id ${TEXT} not null primary key,
+      key_ids text not null,
+      seen_at bigint not null
+    )`,
+    // Who has a connector connected: it is so for all while one of them has.
+    `create table connections (
+      connector_id ${TEXT} not null references connectors (connector_id) on delete cascade,
+      tenant_id ${TEXT} not null,
+      server_id ${TEXT} not null references servers (server_id) on delete cascade,
+      primary key (connector_id, server_id)
+    )`,
+    'create index connections_by_server on connections (server_id)',
+    // The data directory that has what an embedded engine stores for a connector.
+    `create table homes (
+      connector_id ${TEXT} not null primary key references connectors (connector_id) on delete cascade,
+      tenant_id ${TEXT} not null,
+      home ${TEXT} not null
+    )`,
+    `create table probes (
+      connector_id ${TEXT} not null primary key references connectors (connector_id) on delete cascade,
+      tenant_id ${TEXT} not null,
+      due_at bigint not null,
+      failures bigint not null
+    )`,
+    // In the form that the limiter's package wants. What a crash takes of it is one window of counts.
+    'create unlogged table rate_limits (key varchar(255) primary key, points integer not null default 0, expire bigint)',
+    'create index secrets_by_key on secrets (key_id)',
+    `create index invocations_running on invocations (connector_id)
+      where status = 'running' and native is null and due_at is not null`,
+    ...['connections', 'homes', 'probes'].flatMap(rowSecurity),
+    `create function tell_of_connectors(ids text[]) returns void language plpgsql as $$ declare at int; begin
+      for at in 0 .. cardinality(ids) - 1 by 50 loop
+        perform pg_notify('connector_registry', json_build_object(
+          'by', current_setting('app.server', true),
+          'connectors', case when cardinality(ids) > 1000 then to_json('all'::text) else to_json(ids[at + 1 : at + 50]) end
+        )::text);
+        exit when cardinality(ids) > 1000;
+      end loop;
+    end $$`,
+    telling(
+      'connectors',
+      'update',
+      'perform tell_of_connectors(array(select connector_id from added))',
+      'new',
+    ),
+    telling(
+      'connectors',
+      'delete',
+      'perform tell_of_connectors(array(select connector_id from added))',
+      'old',
+    ),
+    telling(
+      'api_keys',
+      'update',
+      `perform pg_notify('connector_registry',
+        json_build_object('by', current_setting('app.server', true), 'keys', true)::text)`,
+      'new',
+    ),
+  ].flat(),
+};
+
 /** All steps of the schema in PostgreSQL, in order. */
-export const POSTGRES_MIGRATIONS: readonly Migration[] = [initial, rest];
+export const POSTGRES_MIGRATIONS: readonly Migration[] = [initial, rest, shared];
+
+/** For the owner of the table as well: the store may connect as that. */
+function rowSecurity(table: string): readonly string[] {
+  return [
+    `alter table ${table} enable row level security`,
+    `alter table ${table} force row level security`,
+    `create policy own_rows on ${table} using (
+      tenant_id = current_setting('app.tenant', true) or current_setting('app.tenant', true) = '${ALL_TENANTS}'
+    )`,
+  ];
+}
+
+/** Tells the processes that listen what a statement changed; they hear of it when its transaction ends. */
+function telling(
+  table: string,
+  event: 'update' | 'delete',
+  body: string,
+  rows: 'new' | 'old',
+): readonly string[] {
+  const name = `tell_of_${event}_of_${table}`;
+  return [
+    `create function ${name}() returns trigger language plpgsql as $$ begin
+      ${body};
+      return null;
+    end $$`,
+    `create trigger ${name} after ${event} on ${table} referencing ${rows} table as added
+      for each statement execute function ${name}()`,
+  ];
+}
 
 function counted(sign: 1 | -1): string {
   return `tenant_id, connector_type, status, ${sign} as connectors,

@@ -1,0 +1,51 @@
+import type { RateLimitCounters } from '../contract/counters.ts';
+
+/** What other processes changed in the store that they share with this one, since they were last asked. */
+export type Change = {
+  /** Connectors whose record, status or figures changed, or that are gone; `all` where some may have been missed. */
+  readonly connectorIds: readonly string[] | 'all';
+  /** Whether an API key was revoked. */
+  readonly keys: boolean;
+};
+
+/** One of the processes that share a store. */
+export type Server = {
+  readonly serverId: string;
+  /** Ids of the master keys that it has, the current one first. */
+  readonly keyIds: readonly string[];
+};
+
+/**
+ * The processes that share one store, as one of them sees the others.
+ *
+ * A process that was not heard of for {@link Peers.servers}' limit is gone: what it had connected is disconnected.
+ */
+export interface Peers {
+  /** This process. */
+  readonly serverId: string;
+  /** Says that this process serves, and goes on saying so until the store is closed. Call it once. */
+  join(self: Pick<Server, 'keyIds'>): Promise<void>;
+  /** The processes that serve now, this one included once it has joined. */
+  servers(): Promise<readonly Server[]>;
+  /** How many of them there were when it was last looked at; at least 1. */
+  readonly count: number;
+  /**
+   * Tells of what others change, in order, until the store is closed. A listener that is busy is waited for. Call it once.
+   */
+  watch(listener: (change: Change) => Promise<void>): Promise<void>;
+  /**
+   * Whether everything that others had changed a second ago is known here. False while the store cannot be reached: then
+   * nothing that is remembered may be relied on.
+   */
+  isCurrent(): boolean;
+  /** Milliseconds since the epoch by the store's own clock, which all processes go by. */
+  now(): number;
+  /**
+   * Where the data of a connector's embedded engine is: in this process's directory from now on, where it was nowhere.
+   *
+   * @param home the id of this process's data directory.
+   */
+  claimHome(tenantId: string, connectorId: string, home: string): Promise<string>;
+  /** Counts of attempts that all processes share, in the store itself. */
+  readonly counters: RateLimitCounters;
+}
