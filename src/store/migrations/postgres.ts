@@ -6,7 +6,15 @@ export const ALL_TENANTS = '*';
 const TABLES_OF_TENANTS = ['connectors', 'connector_counts', 'secrets', 'api_keys', 'invocations'];
 
 /** What the store may read and write. */
-export const TABLES = [...TABLES_OF_TENANTS, 'connections', 'homes', 'probes', 'servers', 'facts', 'rate_limits'];
+export const TABLES = [
+  ...TABLES_OF_TENANTS,
+  'connections',
+  'homes',
+  'probes',
+  'servers',
+  'facts',
+  'rate_limits',
+];
 
 /** Text is compared by its bytes, as SQLite does. */
 const TEXT = 'text collate "C"';
