@@ -71,8 +71,8 @@ export type CallOptions = {
 /** What the registry lends to a connector that it holds. */
 export interface ConnectorHost {
   readonly policy: Policy;
-  /** Called after every change of status or counters, with the status before. */
-  changed(connector: BaseConnector, before: ConnectorStatus): void;
+  /** Called after every change of status or counters, with what was before. */
+  changed(connector: BaseConnector, before: ConnectorActivity): void;
   now(): Date;
 }
 
@@ -252,6 +252,11 @@ export abstract class BaseConnector {
     this.#record = record;
   }
 
+  /** For the registry alone: takes up what happened to the connector in all processes. */
+  adopt(activity: ConnectorActivity): void {
+    this.#activity = activity;
+  }
+
   /** Runs one call to the backend through the registry's policies. */
   protected call<T>(
     operation: string,
@@ -270,7 +275,7 @@ export abstract class BaseConnector {
   }
 
   #change(patch: Partial<ConnectorActivity>): void {
-    const before = this.#activity.status;
+    const before = this.#activity;
     this.#activity = { ...this.#activity, ...patch };
     this.#host.changed(this, before);
   }

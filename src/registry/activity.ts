@@ -1,12 +1,22 @@
-import type { BaseConnector } from '../connectors/base.ts';
+import type { BaseConnector, ConnectorActivity } from '../connectors/base.ts';
+import type { ConnectorStatus } from '../connectors/kinds.ts';
 import type { Clock } from '../contract/clock.ts';
 import type { Log } from '../contract/driver.ts';
-import type { Store } from '../store/store.ts';
+import { together } from '../store/activity.ts';
+import type { ActivityChange, Store } from '../store/store.ts';
+import type { Emit } from './parts.ts';
 
 const FLUSH_AFTER_MS = 1_000;
 
+type Noted = {
+  readonly connector: BaseConnector;
+  /** The figures that are stored, without what is noted here. */
+  base: Pick<ConnectorActivity, 'connectionCount' | 'errorCount'>;
+  isMoved: boolean;
+};
+
 /**
- * Stores status and counters in batches, never on a caller's path.
+ * Stores status and counters in batches, never on a caller's path, and takes up what other processes stored.
  *
  * What happened in the last second before a crash is lost: it is counted, not acknowledged.
  */
@@ -14,50 +24,123 @@ export class ActivityWriter {
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #log: Log;
-  readonly #changed = new Map<string, BaseConnector>();
+  readonly #emit: Emit;
+  readonly #noted = new Map<string, Noted>();
   #cancelTimer: (() => void) | undefined;
-  #writing: Promise<void> = Promise.resolve();
+  /** What is read is compared with what is noted, so that nothing may be on its way to the store meanwhile. */
+  #working: Promise<void> = Promise.resolve();
 
-  constructor(store: Store, clock: Clock, log: Log) {
+  constructor({
+    store,
+    clock,
+    log,
+    emit,
+  }: {
+    readonly store: Store;
+    readonly clock: Clock;
+    readonly log: Log;
+    readonly emit: Emit;
+  }) {
     this.#store = store;
     this.#clock = clock;
     this.#log = log;
+    this.#emit = emit;
   }
 
-  note(connector: BaseConnector): void {
-    this.#changed.set(connector.connectorId, connector);
-    this.#cancelTimer ??= this.#clock.inBackground(FLUSH_AFTER_MS, () => {
-      this.flush().catch((error: unknown) =>
-        this.#log.warn('status and counters were not stored', { error }),
-      );
-    });
+  /** Something happened to a connector here; `before` is how it was. */
+  note(connector: BaseConnector, before: ConnectorActivity): void {
+    const { connectorId, status, lastConnected } = connector;
+    const noted = this.#noted.get(connectorId) ?? { connector, base: before, isMoved: false };
+    noted.isMoved ||= before.status !== status || before.lastConnected !== lastConnected;
+    this.#noted.set(connectorId, noted);
+    this.#flushLater();
+    tellStatus(this.#emit, connector, before.status);
   }
 
   /** A connector that is gone has nothing left to store. */
   forget(connectorId: string): void {
-    this.#changed.delete(connectorId);
+    this.#noted.delete(connectorId);
   }
 
   /** Resolves when everything noted so far is stored. */
   flush(): Promise<void> {
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
-    if (this.#changed.size === 0) return this.#writing;
-    const batch = [...this.#changed.values()];
-    this.#changed.clear();
-    const write = async () => {
+    if (this.#noted.size === 0) return this.#working;
+    return this.#alone(async () => {
+      const batch = new Map(this.#noted);
+      this.#noted.clear();
       try {
-        await this.#store.saveActivity(
-          batch.map((c) => ({ tenantId: c.tenantId, connectorId: c.connectorId, activity: c.activity })),
-        );
+        for (const { connectorId, activity } of await this.#store.saveActivity(
+          [...batch.values()].map(changeOf),
+        )) {
+          const connector = batch.get(connectorId)?.connector;
+          if (connector) this.#adopt(connector, activity);
+        }
       } catch (error) {
-        for (const connector of batch) this.note(connector);
+        for (const noted of batch.values()) this.#noteAgain(noted);
         throw error;
       }
-    };
-    const written = this.#writing.then(write);
-    // The chain goes on after a failure: the batch was noted again.
-    this.#writing = written.catch(() => {});
-    return written;
+    });
   }
+
+  /** Takes up what `read` finds stored, of the connectors that `find` has an object of. */
+  takeUp(
+    read: () => Promise<
+      readonly { readonly connector: BaseConnector; readonly activity: ConnectorActivity }[]
+    >,
+  ): Promise<void> {
+    return this.#alone(async () => {
+      for (const { connector, activity } of await read()) this.#adopt(connector, activity);
+    });
+  }
+
+  #adopt(connector: BaseConnector, stored: ConnectorActivity): void {
+    const noted = this.#noted.get(connector.connectorId);
+    const before = connector.status;
+    connector.adopt(noted ? together(stored, changeOf(noted)) : stored);
+    if (noted) noted.base = stored;
+    tellStatus(this.#emit, connector, before);
+  }
+
+  #noteAgain(noted: Noted): void {
+    const { connectorId } = noted.connector;
+    const since = this.#noted.get(connectorId);
+    this.#noted.set(connectorId, { ...noted, isMoved: noted.isMoved || (since?.isMoved ?? false) });
+    this.#flushLater();
+  }
+
+  #flushLater(): void {
+    this.#cancelTimer ??= this.#clock.inBackground(FLUSH_AFTER_MS, () => {
+      this.flush().catch((error: unknown) =>
+        this.#log.warn('status and counters were not stored', { error: String(error) }),
+      );
+    });
+  }
+
+  /** One after another. The chain goes on after a failure. */
+  #alone(work: () => Promise<void>): Promise<void> {
+    const done = this.#working.then(work);
+    this.#working = done.catch(() => {});
+    return done;
+  }
+}
+
+function changeOf({ connector, base, isMoved }: Noted): ActivityChange {
+  const { tenantId, connectorId, activity } = connector;
+  const connections = activity.connectionCount - base.connectionCount;
+  return {
+    tenantId,
+    connectorId,
+    activity,
+    since: { connections, errors: activity.errorCount - base.errorCount, isMoved },
+  };
+}
+
+function tellStatus(
+  emit: Emit,
+  { tenantId, connectorId, status: to }: BaseConnector,
+  from: ConnectorStatus,
+): void {
+  if (from !== to) emit('status_changed', { tenantId, connectorId, from, to });
 }

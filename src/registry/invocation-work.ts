@@ -77,7 +77,7 @@ export class InvocationWork {
     this.#sweepLater();
     if (!find) return;
     // Where others may be at it, their leases alone say when they are not. Whoever has the store alone knows that no other worker is at it: what ran when the process before ended need not wait.
-    if (!store.shared) await store.releaseInvocations(new Date(this.worker.now()));
+    if (!store.peers) await store.releaseInvocations(new Date(this.worker.now()));
     this.worker.watch(find);
   }
 

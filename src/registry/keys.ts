@@ -47,7 +47,9 @@ export class ApiKeys {
   async verify(key: string): Promise<ApiKeyRecord> {
     const hash = hashOf(key);
     const revocations = this.#revocations;
-    const record = this.#found.get(hash) ?? (await this.#store.findKeyByHash(hash));
+    // One that may have been revoked elsewhere is looked up again.
+    const isCurrent = this.#store.peers?.isCurrent() ?? true;
+    const record = (isCurrent ? this.#found.get(hash) : undefined) ?? (await this.#store.findKeyByHash(hash));
     // The lookup is by a hash, so its timing says nothing of the key; the comparison guards against a lax index.
     if (!record || !timingSafeEqual(Buffer.from(record.hash, 'hex'), Buffer.from(hash, 'hex'))) {
       throw new ConnectorError(
@@ -69,9 +71,14 @@ export class ApiKeys {
   /** Ends a key at once; false where there was none. */
   async revoke(tenantId: string | null, keyId: string): Promise<boolean> {
     const revoked = await this.#store.revokeKey(tenantId, keyId, new Date(this.#clock.now()));
+    this.forget();
+    return revoked;
+  }
+
+  /** Some key was revoked: none is remembered any more. */
+  forget(): void {
     this.#revocations += 1;
     this.#found.clear();
-    return revoked;
   }
 }
 

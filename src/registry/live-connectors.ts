@@ -1,10 +1,11 @@
 import type { BaseConnector, ConnectorRecord } from '../connectors/base.ts';
-import type { Store, StoredConnector } from '../store/store.ts';
+import type { ConnectorState, Store, StoredConnector } from '../store/store.ts';
 import type { AnyDriver } from './catalog.ts';
 import { Instances } from './instances.ts';
 import { driverOf, makeConnector } from './making.ts';
 import type { Parts } from './parts.ts';
 import { notFound, Session } from './session.ts';
+import { isDriverKind } from './spec.ts';
 
 const KEPT_INSTANCES = 10_000;
 
@@ -13,7 +14,8 @@ export class LiveConnectors {
   readonly #parts: Parts;
   /** A session and its connector hold each other, so that either keeps both. */
   readonly #sessions = new Instances<Session>(KEPT_INSTANCES);
-  #removals = 0;
+  /** Ids that changed while something is read, one set for each reading. */
+  readonly #reading = new Set<Set<string>>();
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -47,18 +49,52 @@ export class LiveConnectors {
     find: (store: Store) => Promise<readonly StoredConnector[]>,
   ): Promise<readonly BaseConnector[]> {
     for (;;) {
-      const removals = this.#removals;
-      const rows = await find(this.#parts.store);
+      const changed = new Set<string>();
+      this.#reading.add(changed);
+      const rows = await find(this.#parts.store).finally(() => this.#reading.delete(changed));
       const drivers = new Map<string, AnyDriver | undefined>();
       for (const { record } of rows) {
         if (!drivers.has(kindOf(record))) drivers.set(kindOf(record), await driverOf(record, this.#parts));
       }
-      // Removed while it was read: the row is old, and an object made from it would outlive its connector.
-      if (this.#removals !== removals) continue;
-      return rows.map(
-        (row) => this.held(row.record.connectorId) ?? this.#make(row, drivers.get(kindOf(row.record))),
-      );
+      // Removed or changed while it was read: the row is old, and an object made from it might stay so.
+      if (rows.some(({ record }) => changed.has(record.connectorId))) continue;
+      return rows.map((row) => {
+        const session = this.#sessions.get(row.record.connectorId);
+        if (!session) return this.#make(row, drivers.get(kindOf(row.record)));
+        this.#replace(session, row.record);
+        return session.connector;
+      });
     }
+  }
+
+  /**
+   * Takes up what other processes changed.
+   *
+   * @param changed ids of connectors; `all` compares every object of this process with what is stored.
+   */
+  async refresh(changed: readonly string[] | 'all'): Promise<void> {
+    const { store, activity } = this.#parts;
+    if (changed !== 'all') this.#noteChanged(changed);
+    const ids = changed === 'all' ? [...this.values()].map(({ connectorId }) => connectorId) : changed;
+    const held = ids.filter((id) => this.held(id));
+    if (held.length === 0) return;
+    await activity.takeUp(async () => {
+      const states = new Map(
+        (await store.getConnectorStates(held)).map((state) => [state.connectorId, state]),
+      );
+      // Calls in flight may take a while to end.
+      void this.#forgetRemoved(held.filter((id) => !states.has(id)));
+      const others = held.filter((id) => isOther(this.held(id), states.get(id)));
+      const found = others.length > 0 ? await store.getConnectors(others) : [];
+      return found.flatMap((stored) => {
+        const session = this.#sessions.get(stored.record.connectorId);
+        if (!session) return [];
+        this.#replace(session, stored.record);
+        return [{ connector: session.connector, activity: stored.activity }];
+      });
+    });
+    // What was taken for gone, and disconnected for it, is still at it.
+    for (const id of held) this.#sessions.get(id)?.assertConnected();
   }
 
   /** Takes up an object of the application's own class. */
@@ -75,14 +111,48 @@ export class LiveConnectors {
 
   /** Ends the objects of connectors that are no longer stored: their calls read `not_found` from now on. */
   async forget(connectorIds: readonly string[]): Promise<void> {
-    this.#removals += 1;
-    for (const id of connectorIds) {
-      const session = this.#sessions.get(id);
-      this.#sessions.delete(id);
-      await session?.remove();
-    }
+    this.#noteChanged(connectorIds);
+    await Promise.all(
+      connectorIds.map(async (id) => {
+        const session = this.#sessions.get(id);
+        this.#sessions.delete(id);
+        await session?.remove();
+      }),
+    );
     // Whoever waits for one of their invocations waits for what is gone.
     this.#parts.invocations.worker.wakeAll();
+  }
+
+  async #forgetRemoved(connectorIds: readonly string[]): Promise<void> {
+    const { emit, folders, log } = this.#parts;
+    const gone = connectorIds.flatMap((id) => this.held(id) ?? []);
+    try {
+      await this.forget(connectorIds);
+      for (const { tenantId, connectorId, connectorType } of gone) {
+        emit('removed', { tenantId, connectorId });
+        if (isDriverKind(connectorType)) await folders.removeConnector(tenantId, connectorType, connectorId);
+      }
+    } catch (error) {
+      log.warn('what is left of removed connectors was not removed', { error: String(error) });
+    }
+  }
+
+  #noteChanged(connectorIds: readonly string[]): void {
+    for (const changed of this.#reading) for (const id of connectorIds) changed.add(id);
+  }
+
+  /** Takes up a record that another process stored: calls in flight end on the client that they have. */
+  #replace(session: Session, record: ConnectorRecord): void {
+    const { connector } = session;
+    if (record.version <= connector.version) return;
+    connector.replace(record);
+    const { tenantId, connectorId } = connector;
+    session
+      .reconfigure()
+      .catch((error: unknown) =>
+        this.#parts.log.warn('a client was not closed', { connectorId, error: String(error) }),
+      );
+    this.#parts.emit('updated', { tenantId, connectorId, connector });
   }
 
   #make({ record, activity }: StoredConnector, driver: AnyDriver | undefined): BaseConnector {
@@ -92,6 +162,18 @@ export class LiveConnectors {
     this.#sessions.add(record.connectorId, session);
     return connector;
   }
+}
+
+/** Whether what is stored is not what the object says; what it has yet to store does not matter for that. */
+function isOther(connector: BaseConnector | undefined, state: ConnectorState | undefined): boolean {
+  if (!connector || !state) return false;
+  const { version, status, connectionCount, errorCount } = connector;
+  return (
+    state.version > version ||
+    state.status !== status ||
+    state.connectionCount !== connectionCount ||
+    state.errorCount !== errorCount
+  );
 }
 
 function kindOf({ connectorType, provider }: ConnectorRecord): string {

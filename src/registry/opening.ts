@@ -94,7 +94,9 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
     try {
       const ring = await openRing(dataDir?.path, env);
       await checkRing(ring, store);
+      await store.peers?.join({ keyIds: ring.ids });
       const folders = new Folders(dataDir?.path);
+      const told = unfailing(emit, log);
       const sealing = cipher(ring);
       const addresses = new SignedAddresses({ cipher: sealing, clock, serverUrl: options.publicUrl });
       const parts: Parts = {
@@ -108,7 +110,7 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
           maxOpen: options.maxOpenClients ?? 1_000,
           graceMs: Math.min(graceMs, 5_000),
         }),
-        activity: new ActivityWriter(store, clock, log),
+        activity: new ActivityWriter({ store, clock, log, emit: told }),
         folders,
         invocations: new InvocationWork({
           store,
@@ -124,7 +126,7 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
         random: options.random ?? Math.random,
         log,
         env,
-        emit: unfailing(emit, log),
+        emit: told,
       };
       return {
         parts,

@@ -1,7 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { BaseConnector } from '../connectors/base.ts';
-import { ConnectorConfig } from '../connectors/config.ts';
 import { FileConnector } from '../connectors/file/connector.ts';
 import type { ConnectorStatus, ConnectorType } from '../connectors/kinds.ts';
 import { ServerlessConnector } from '../connectors/serverless/connector.ts';
@@ -10,10 +9,12 @@ import { DriverConnector } from '../connectors/session.ts';
 import type { VectorConnector } from '../connectors/vector/connector.ts';
 import { parseWith } from '../contract/validate.ts';
 import { ConnectorError, invalidField, isConnectorError } from '../errors/error.ts';
+import type { Change } from '../store/peers.ts';
 import type { NewConnector } from '../store/store.ts';
 import type { ProviderDescription } from './catalog.ts';
+import { changeConnector } from './changing.ts';
 import { LiveConnectors } from './live-connectors.ts';
-import { type MakeOptions, masked, prepareConfig, prepareConnector } from './making.ts';
+import { type MakeOptions, masked, prepareConnector } from './making.ts';
 import { assemble, type Assembly, type RegistryOptions } from './opening.ts';
 import { sealCredentials } from './options.ts';
 import type { RegistryEvents } from './parts.ts';
@@ -21,14 +22,12 @@ import { notFound } from './session.ts';
 import { invalidAddress, type SignedUse } from './signed-addresses.ts';
 import {
   checkConnectorId,
-  connectorPatch,
   type ConnectorPatch,
   type ConnectorSpec,
   type FileConnectorSpec,
   isDriverKind,
   patchDict,
   checkKeys,
-  checkVersion,
   type ServerlessConnectorSpec,
   specDict,
   tenantId as tenantIdSchema,
@@ -91,6 +90,7 @@ export class ConnectorRegistry implements AsyncDisposable {
     const events = new EventEmitter();
     const assembly = await assemble(options, (name, event) => events.emit(name, event));
     const registry = new ConnectorRegistry(assembly, events);
+    await assembly.parts.store.peers?.watch((change) => registry.#heed(change));
     await registry.#takeUpWork(options.resumeInvocations ?? true);
     return registry;
   }
@@ -167,7 +167,8 @@ export class ConnectorRegistry implements AsyncDisposable {
   /** The connector, one object per process however often it is asked for. @throws ConnectorError `not_found`. */
   async get(connectorId: string, { tenantId }: Scope = {}): Promise<BaseConnector> {
     const held = this.#live.held(connectorId);
-    if (held) {
+    // What may have been changed by others is read again.
+    if (held && (this.#assembly.parts.store.peers?.isCurrent() ?? true)) {
       if (tenantId !== undefined && held.tenantId !== tenantId) throw notFound(connectorId);
       return held;
     }
@@ -205,27 +206,15 @@ export class ConnectorRegistry implements AsyncDisposable {
     dict: unknown,
     { tenantId, admin = false }: Scope & Actor = {},
   ): Promise<BaseConnector> {
-    checkKeys(dict);
-    const patch = parseWith(connectorPatch, dict);
-    const connector = await this.get(connectorId, { tenantId });
-    const before = connector.record;
-    checkVersion(patch, before.version);
-    const changed = patch.config && ConnectorConfig.fromDict({ ...before.config.toDict(), ...patch.config });
-    const prepared = changed && (await prepareConfig(before, changed, { admin }, this.#parts));
-    const record = {
-      ...before,
-      name: patch.name ?? before.name,
-      config: prepared?.config ?? before.config,
-      metadata: patch.metadata ?? before.metadata,
-      trusted: prepared?.trusted ?? before.trusted,
-      version: before.version + 1,
-      updatedAt: new Date(this.#parts.clock.now()),
-    };
-    if (!(await this.#parts.store.updateConnector(record, connector.activity, prepared?.secrets)))
-      throw notFound(connectorId);
-    connector.replace(record);
+    const find = () => this.get(connectorId, { tenantId });
+    const refresh = () => this.#live.refresh([connectorId]);
+    const changed = await changeConnector(dict, { admin, find, refresh }, this.#parts);
+    const { connector, prepared, status } = changed;
     if (prepared) await this.#reconfigure(connector, prepared.ready);
-    if (patch.status) connector.moveTo(patch.status);
+    if (status) {
+      connector.moveTo(status);
+      await this.#parts.activity.flush();
+    }
     this.#announce('updated', connector);
     return connector;
   }
@@ -344,6 +333,12 @@ export class ConnectorRegistry implements AsyncDisposable {
   get #parts() {
     if (this.#closing) throw new ConnectorError('invalid_state', 'the registry is closed');
     return this.#assembly.parts;
+  }
+
+  /** What other processes changed is in force here from now on. */
+  async #heed({ connectorIds, keys }: Change): Promise<void> {
+    if (keys) this.#assembly.keys.forget();
+    await this.#live.refresh(connectorIds);
   }
 
   #prepare(dict: unknown, options: MakeOptions): Promise<NewConnector> {

@@ -1,6 +1,11 @@
 import { inspect } from 'node:util';
-import type { BaseConnector, CallOptions, ConnectorHost, HealthReport } from '../connectors/base.ts';
-import type { ConnectorStatus } from '../connectors/kinds.ts';
+import type {
+  BaseConnector,
+  CallOptions,
+  ConnectorActivity,
+  ConnectorHost,
+  HealthReport,
+} from '../connectors/base.ts';
 import type { ClientSession, SessionCall } from '../connectors/session.ts';
 import type { VectorOpenContext } from '../connectors/vector/driver.ts';
 import type { Client, OpenContext } from '../contract/driver.ts';
@@ -111,12 +116,8 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
     return this.#health.run(options);
   }
 
-  changed(connector: BaseConnector, before: ConnectorStatus): void {
-    if (this.#removed) return;
-    this.#parts.activity.note(connector);
-    if (before === connector.status) return;
-    const { tenantId, connectorId, status } = connector;
-    this.#parts.emit('status_changed', { tenantId, connectorId, from: before, to: status });
+  changed(connector: BaseConnector, before: ConnectorActivity): void {
+    if (!this.#removed) this.#parts.activity.note(connector, before);
   }
 
   now(): Date {
@@ -128,6 +129,12 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
     this.#policy = undefined;
     this.#rejected = undefined;
     await this.#parts.clients.close(this.#key);
+  }
+
+  /** Says again that the connector is connected, where others have it that it is not. */
+  assertConnected(): void {
+    if (this.connector.status === 'disconnected' && this.#parts.clients.isOpen(this.#key))
+      this.connector.recordConnection();
   }
 
   /** Ends the connector's life: every later call reads as if it had never existed. */

@@ -1,12 +1,11 @@
 import { sql } from 'kysely';
-import type { activityColumns, recordColumns } from './connector-rows.ts';
+import type { recordColumns } from './connector-rows.ts';
 import { prepared, preparedInsert, type Prepared } from './prepared.ts';
 import type { ConnectorRow, NewConnectorRow, SecretRow } from './schema.ts';
 import type { ListFilter } from './store.ts';
 
 type Id = { readonly tenantId: string; readonly connectorId: string };
 type RecordColumns = ReturnType<typeof recordColumns>;
-type ActivityColumns = ReturnType<typeof activityColumns>;
 
 /** Rows of one insert. More make the statement longer, not the import faster. */
 export const ROWS_PER_INSERT = 50;
@@ -53,11 +52,8 @@ export const connectorByName = prepared<{ readonly tenantId: string; readonly na
       .where('name', '=', value('name')),
 );
 
-/** Replaces a record and its activity where the stored version is `expected`. */
-export const updateConnector = prepared<
-  RecordColumns & ActivityColumns & { readonly expected: number },
-  never
->((db, value) =>
+/** Replaces a record where the stored version is `expected`. */
+export const updateConnector = prepared<RecordColumns & { readonly expected: number }, never>((db, value) =>
   db
     .updateTable('connectors')
     .set({
@@ -66,29 +62,10 @@ export const updateConnector = prepared<
       version: value('version'),
       record: value('record'),
       record_check: value('record_check'),
-      status: value('status'),
-      connection_count: value('connection_count'),
-      error_count: value('error_count'),
-      activity: value('activity'),
-      activity_check: value('activity_check'),
     })
     .where('connector_id', '=', value('connector_id'))
     .where('tenant_id', '=', value('tenant_id'))
     .where('version', '=', value('expected')),
-);
-
-export const updateActivity = prepared<Id & ActivityColumns, never>((db, value) =>
-  db
-    .updateTable('connectors')
-    .set({
-      status: value('status'),
-      connection_count: value('connection_count'),
-      error_count: value('error_count'),
-      activity: value('activity'),
-      activity_check: value('activity_check'),
-    })
-    .where('connector_id', '=', value('connectorId'))
-    .where('tenant_id', '=', value('tenantId')),
 );
 
 export const secretsOfConnector = prepared<Id, SecretRow>((db, value) =>

@@ -3,10 +3,10 @@ import { ConnectorError, isConnectorError } from '../errors/error.ts';
 import { checkValue, verifyRow } from './check-value.ts';
 import * as queries from './connector-queries.ts';
 import { activityColumns, recordColumns, storedConnector } from './connector-rows.ts';
-import type { Engine } from './engine.ts';
+import { type Engine, wordsOf } from './engine.ts';
 import { pacer } from './pacer.ts';
 import type { Database, SecretRow } from './schema.ts';
-import type { ActivityChange, NewConnector, SealedSecret, Store } from './store.ts';
+import type { NewConnector, SealedSecret, Store } from './store.ts';
 
 type ConnectorStore = Pick<
   Store,
@@ -19,14 +19,13 @@ type ConnectorStore = Pick<
   | 'clearTenant'
   | 'getSecrets'
   | 'listKeyIdsInUse'
-  | 'saveActivity'
 >;
 
 /** Connectors removed by one statement; between two of them other work has its turn. */
 const ROWS_PER_DELETE = 200;
 
 /** The part of the store that keeps connectors and their secrets. */
-export function connectorStore({ reader, writer, shared }: Engine): ConnectorStore {
+export function connectorStore({ reader, writer }: Engine): ConnectorStore {
   return {
     insertConnectors: (connectors) => insertAll(writer(tenantOf(connectors)), writer(null), connectors),
 
@@ -48,9 +47,8 @@ export function connectorStore({ reader, writer, shared }: Engine): ConnectorSto
       return rows.map(storedConnector);
     },
 
-    async updateConnector(record, activity, secrets) {
+    async updateConnector(record, secrets) {
       const { tenantId, connectorId } = record;
-      const columns = { ...recordColumns(record), ...activityColumns(activity) };
       const update = writer(tenantId)
         .transaction()
         .execute(async (db) => {
@@ -62,7 +60,7 @@ export function connectorStore({ reader, writer, shared }: Engine): ConnectorSto
               .execute();
           }
           const { numAffectedRows } = await queries.updateConnector(db, {
-            ...columns,
+            ...recordColumns(record),
             expected: record.version - 1,
           });
           if (numAffectedRows === 0n) return refuseOtherVersion(db, record);
@@ -94,7 +92,10 @@ export function connectorStore({ reader, writer, shared }: Engine): ConnectorSto
               .selectFrom('connectors')
               .select('connector_id')
               .where('tenant_id', '=', tenantId)
-              .limit(ROWS_PER_DELETE);
+              // In the order in which all transactions hold connectors.
+              .orderBy('connector_id')
+              .limit(ROWS_PER_DELETE)
+              .$call(wordsOf(db).hold);
             const gone = await db
               .deleteFrom('connectors')
               .where('connector_id', 'in', some)
@@ -121,25 +122,7 @@ export function connectorStore({ reader, writer, shared }: Engine): ConnectorSto
         .execute();
       return rows.map((row) => row.key_id);
     },
-
-    async saveActivity(changes) {
-      await writer(null)
-        .transaction()
-        .execute(async (db) => {
-          const pause = pacer();
-          for (const { tenantId, connectorId, activity } of inOrder(changes, shared)) {
-            const columns = activityColumns(activity);
-            await queries.updateActivity(db, { tenantId, connectorId, ...columns });
-            await pause();
-          }
-        });
-    },
   };
-}
-
-/** In one order in all processes, so that none waits for another that waits for it. */
-function inOrder(changes: readonly ActivityChange[], shared: boolean): readonly ActivityChange[] {
-  return shared ? changes.toSorted((a, b) => (a.connectorId < b.connectorId ? -1 : 1)) : changes;
 }
 
 /** Inserts everything in one transaction, in batches between which other work has its turn. */

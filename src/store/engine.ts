@@ -1,4 +1,5 @@
 import { type RawBuilder, type SelectQueryBuilder, sql } from 'kysely';
+import type { Peers } from './peers.ts';
 import type { Database } from './schema.ts';
 
 /**
@@ -12,8 +13,8 @@ export type Engine = {
   reader(tenantId: string | null): Database;
   /** For writes and transactions. */
   writer(tenantId: string | null): Database;
-  /** Whether other processes may use the database at the same time. */
-  readonly shared: boolean;
+  /** The processes that use the database at the same time; undefined where this one has it to itself. */
+  readonly peers: Peers | undefined;
   close(): Promise<void>;
 };
 

@@ -16,7 +16,9 @@ import { ConnectorError, invalidField } from '../errors/error.ts';
 import type { Engine } from './engine.ts';
 import { migrate } from './migrate.ts';
 import { ALL_TENANTS, POSTGRES_MIGRATIONS, TABLES } from './migrations/postgres.ts';
+import { postgresCounters } from './postgres-counters.ts';
 import { isLost, postgresError } from './postgres-error.ts';
+import { ANSWER_MS, newServerId, PostgresPeers } from './postgres-peers.ts';
 import type { Database, Tables } from './schema.ts';
 
 type Pg = typeof import('pg');
@@ -52,6 +54,7 @@ export async function openPostgres(url: string): Promise<Engine> {
   // Of the module's own default export: it is CommonJS.
   const pg = await loadPeer('pg', '^8.16.0', async () => (await import('pg')).default as unknown as Pg);
   const role = await prepareSchema(pg, url);
+  const serverId = newServerId();
   const pool = openPool(pg, url, {
     max: POOL_SIZE,
     statement_timeout: STATEMENT_MS,
@@ -59,7 +62,8 @@ export async function openPostgres(url: string): Promise<Engine> {
     // A server that does not answer at all does not end a statement either.
     query_timeout: STATEMENT_MS + 5_000,
     idle_in_transaction_session_timeout: 2 * STATEMENT_MS,
-    ...(role !== undefined && { options: `-c role=${role}` }),
+    // Whom what changes is by, for the triggers that tell others of it.
+    options: `-c app.server=${serverId}${role === undefined ? '' : ` -c role=${role}`}`,
   });
   const scope = scopedQuery(pg);
   const all = database(pool, ALL_TENANTS, scope);
@@ -74,7 +78,34 @@ export async function openPostgres(url: string): Promise<Engine> {
     known.set(tenantId, one);
     return one;
   };
-  return { reader: ofTenant, writer: ofTenant, shared: true, close: () => pool.end() };
+  const peers = new PostgresPeers({
+    serverId,
+    writer: ofTenant,
+    newListener: () =>
+      new pg.Client({
+        connectionString: url,
+        application_name: 'connector-registry listener',
+        connectionTimeoutMillis: ANSWER_MS,
+        query_timeout: ANSWER_MS,
+        keepAlive: true,
+      }),
+    counters: postgresCounters((text, values) => pool.query(text, [...values])),
+  });
+  try {
+    await peers.readClock();
+  } catch (error) {
+    await pool.end();
+    throw error;
+  }
+  return {
+    reader: ofTenant,
+    writer: ofTenant,
+    peers,
+    async close() {
+      await peers.close();
+      await pool.end();
+    },
+  };
 }
 
 function openPool(pg: Pg, url: string, config: PoolConfig): Pool {

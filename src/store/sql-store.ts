@@ -1,4 +1,5 @@
 import { sql } from 'kysely';
+import { activityStore } from './activity-store.ts';
 import { ConnectorStatus, ConnectorType } from '../connectors/kinds.ts';
 import { checkValue, damagedRow, verifyRow } from './check-value.ts';
 import { connectorStore } from './connector-store.ts';
@@ -55,8 +56,9 @@ async function onPostgres(databaseUrl: string): Promise<Store> {
 
 function storeOn(engine: Engine): Omit<Store, 'close'> {
   return {
-    shared: engine.shared,
+    peers: engine.peers,
     ...connectorStore(engine),
+    ...activityStore(engine),
     ...countStore(engine),
     ...keyStore(engine),
     ...invocationStore(engine),

@@ -15,7 +15,7 @@ const MAX_STATEMENTS = 256;
  * Reads have a connection of their own: WAL lets them go on while an import holds its transaction open across turns
  * of the event loop. In memory there is one connection for both.
  */
-export type Sqlite = Engine & { readonly shared: false };
+export type Sqlite = Engine & { readonly peers: undefined };
 
 /**
  * Opens a file, or `:memory:`, and creates the file where there is none.
@@ -35,7 +35,7 @@ function engine(reader: Database, writer: Database, connections: readonly Databa
   return {
     reader: () => reader,
     writer: () => writer,
-    shared: false,
+    peers: undefined,
     close: () => closeWhenIdle(writer, connections),
   };
 }

@@ -10,6 +10,7 @@ import type {
   InvocationRecord,
   InvocationSummary,
 } from '../connectors/serverless/invocations.ts';
+import type { Peers } from './peers.ts';
 
 /** One sealed credential. `sealed` is opaque text that names the key it was sealed with. */
 export type SealedSecret = { readonly field: string; readonly keyId: string; readonly sealed: string };
@@ -53,12 +54,25 @@ export type InvocationResultFile = Pick<InvocationRecord, 'tenantId' | 'connecto
   readonly resultFile: string;
 };
 
-/** Activity of one connector since it was last stored, written in batches. */
+/** What happened to one connector in this process since it was last stored, written in batches. */
 export type ActivityChange = {
   readonly tenantId: string;
   readonly connectorId: string;
+  /** As it looks to this process. */
   readonly activity: ConnectorActivity;
+  /** How much of that is new. */
+  readonly since: {
+    readonly connections: number;
+    readonly errors: number;
+    /** Whether the status was set here, be it to what it was before. */
+    readonly isMoved: boolean;
+  };
 };
+export type StoredActivity = Omit<ActivityChange, 'since'>;
+
+/** What tells whether a connector changed without reading it. */
+export type ConnectorState = Pick<ConnectorActivity, 'status' | 'connectionCount' | 'errorCount'> &
+  Pick<ConnectorRecord, 'connectorId' | 'version'>;
 
 /**
  * Where the registry keeps connectors, secrets, keys and invocations.
@@ -68,8 +82,8 @@ export type ActivityChange = {
  * and only an administrator's code path passes it.
  */
 export interface Store {
-  /** Whether other processes may use it at the same time: then nothing tells what one of them left from what it does. */
-  readonly shared: boolean;
+  /** The processes that use it at the same time; undefined where this one has it to itself. */
+  readonly peers: Peers | undefined;
   /** All in one transaction. @throws ConnectorError `already_exists` naming the first name or id taken; then nothing is stored. */
   insertConnectors(connectors: readonly NewConnector[]): Promise<void>;
   getConnector(tenantId: string | null, connectorId: string): Promise<StoredConnector | undefined>;
@@ -77,14 +91,12 @@ export interface Store {
   /** Sorted by name, then id. */
   listConnectors(filter: ListFilter): Promise<readonly StoredConnector[]>;
   /**
-   * Replaces the record where its stored version is `record.version - 1`, and the secrets where some are given.
+   * Replaces the record where its stored version is `record.version - 1`, and the secrets where some are given. What
+   * happened to the connector stays.
+   *
    * False where there is no such row. @throws ConnectorError `conflict` when the version is another, `already_exists` when the name is taken.
    */
-  updateConnector(
-    record: ConnectorRecord,
-    activity: ConnectorActivity,
-    secrets: readonly SealedSecret[] | undefined,
-  ): Promise<boolean>;
+  updateConnector(record: ConnectorRecord, secrets: readonly SealedSecret[] | undefined): Promise<boolean>;
   /** Removes the connector with its secrets and invocations. False where there was none. */
   deleteConnector(tenantId: string, connectorId: string): Promise<boolean>;
   /** Removes everything of a tenant but its API keys; the ids of the connectors removed. */
@@ -94,8 +106,17 @@ export interface Store {
   getSecrets(tenantId: string, connectorId: string): Promise<readonly SealedSecret[]>;
   /** Ids of the master keys that stored secrets are sealed with. */
   listKeyIdsInUse(): Promise<readonly string[]>;
-  /** One transaction; rows that are gone meanwhile are skipped. */
-  saveActivity(changes: readonly ActivityChange[]): Promise<void>;
+  /**
+   * Adds what happened to what is stored, whoever stored it; connectors that are gone are skipped. A connector is
+   * `connected` for as long as one process has it so, and `deprecated` until somebody says otherwise.
+   *
+   * @returns what is stored by now.
+   */
+  saveActivity(changes: readonly ActivityChange[]): Promise<readonly StoredActivity[]>;
+  /** Connectors of all tenants by their ids, for administrators; those that are gone or damaged are left out. */
+  getConnectors(connectorIds: readonly string[]): Promise<readonly StoredConnector[]>;
+  /** The same of their states alone. Damaged ones are among them. */
+  getConnectorStates(connectorIds: readonly string[]): Promise<readonly ConnectorState[]>;
   statistics(tenantId: string | null): Promise<StoreStatistics>;
 
   insertKey(key: ApiKeyRecord): Promise<void>;

@@ -1,12 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import { NO_ACTIVITY } from '../connectors/base.ts';
+import { type ConnectorActivity, type ConnectorRecord, NO_ACTIVITY } from '../connectors/base.ts';
+import type { ActivityChange } from '../store/store.ts';
 import { ALL, FAILED, invocation, secret, type StoreSuite } from './store-suite.ts';
 
 /** Updates and removals, with the secrets that go with them. */
 export function testChanges({ store, fresh, connector, stored }: StoreSuite): void {
   describe('an update', () => {
-    it('replaces the record, its activity and its secrets', async () => {
-      const { record } = await stored({ secrets: [secret('old', 'x'), secret('both', 'y')] });
+    it('replaces the record and its secrets, and leaves what happened to it', async () => {
+      const { record } = await stored({
+        activity: FAILED,
+        secrets: [secret('old', 'x'), secret('both', 'y')],
+      });
       const sibling = await stored({ secrets: [secret('both', 'its own')] });
       const next = {
         ...record,
@@ -15,7 +19,7 @@ export function testChanges({ store, fresh, connector, stored }: StoreSuite): vo
         version: 2,
         updatedAt: new Date(record.updatedAt.getTime() + 5),
       };
-      expect(await store().updateConnector(next, FAILED, [secret('both', 'z')])).toBe(true);
+      expect(await store().updateConnector(next, [secret('both', 'z')])).toBe(true);
       const found = await store().getConnector(record.tenantId, record.connectorId);
       expect(found).toMatchObject({ record: { name: next.name, metadata: { changed: true }, version: 2 } });
       expect(found?.record.updatedAt).toEqual(next.updatedAt);
@@ -28,14 +32,14 @@ export function testChanges({ store, fresh, connector, stored }: StoreSuite): vo
 
     it('keeps the secrets where none are given', async () => {
       const { record, secrets } = await stored({ secrets: [secret('a', 'x')] });
-      await store().updateConnector({ ...record, version: 2 }, NO_ACTIVITY, undefined);
+      await store().updateConnector({ ...record, version: 2 }, undefined);
       expect(await store().getSecrets(record.tenantId, record.connectorId)).toEqual(secrets);
     });
 
     it('is refused as a conflict from any version but the one before, and changes nothing', async () => {
       const { record, secrets } = await stored({ secrets: [secret('a', 'x')] });
       for (const version of [1, 3]) {
-        const attempt = store().updateConnector({ ...record, name: fresh('late'), version }, NO_ACTIVITY, []);
+        const attempt = store().updateConnector({ ...record, name: fresh('late'), version }, []);
         await expect(attempt).rejects.toMatchObject({ code: 'conflict', details: { version: 1 } });
       }
       const found = await store().getConnector(record.tenantId, record.connectorId);
@@ -47,11 +51,7 @@ export function testChanges({ store, fresh, connector, stored }: StoreSuite): vo
       const tenantId = fresh('tenant');
       const taken = await stored({ tenantId });
       const { record, secrets } = await stored({ tenantId, secrets: [secret('a', 'x')] });
-      const attempt = store().updateConnector(
-        { ...record, name: taken.record.name, version: 2 },
-        NO_ACTIVITY,
-        [],
-      );
+      const attempt = store().updateConnector({ ...record, name: taken.record.name, version: 2 }, []);
       await expect(attempt).rejects.toMatchObject({
         code: 'already_exists',
         message: `a connector named "${taken.record.name}" exists already`,
@@ -64,7 +64,7 @@ export function testChanges({ store, fresh, connector, stored }: StoreSuite): vo
       const { record, secrets } = await stored({ secrets: [secret('a', 'x')] });
       for (const version of [2, 7]) {
         const foreign = { ...record, tenantId: fresh('tenant'), name: fresh('stolen'), version };
-        expect(await store().updateConnector(foreign, FAILED, [])).toBe(false);
+        expect(await store().updateConnector(foreign, [])).toBe(false);
       }
       const found = await store().getConnector(record.tenantId, record.connectorId);
       expect(found).toMatchObject({ record: { name: record.name, version: 1 }, activity: NO_ACTIVITY });
@@ -133,7 +133,7 @@ export function testActivity({ store, fresh, connector, stored }: StoreSuite): v
       const many = Array.from({ length: 20 }, () => connector({ tenantId }));
       await store().insertConnectors(many);
       await store().saveActivity(
-        many.map(({ record }) => ({ tenantId, connectorId: record.connectorId, activity: FAILED })),
+        many.map(({ record }) => happened(record, FAILED, { connections: 3, errors: 2 })),
       );
       const failed = await store().listConnectors({ tenantId, status: 'error', ...ALL });
       expect(failed.map(({ activity }) => activity)).toEqual(many.map(() => FAILED));
@@ -145,19 +145,47 @@ export function testActivity({ store, fresh, connector, stored }: StoreSuite): v
       });
     });
 
+    it('adds up what several processes have to add, and answers what is stored by then', async () => {
+      const { record } = await stored({ activity: FAILED });
+      const lastConnected = new Date(1_700_000_000_000);
+      const here = {
+        ...FAILED,
+        status: 'connected',
+        lastConnected,
+        connectionCount: 9,
+        errorCount: 9,
+      } as const;
+      const answered = await store().saveActivity([happened(record, here, { connections: 2, errors: 1 })]);
+      const sum = { ...here, connectionCount: 5, errorCount: 3 };
+      const { tenantId, connectorId } = record;
+      expect(answered).toEqual([{ tenantId, connectorId, activity: sum }]);
+      expect((await store().getConnector(tenantId, connectorId))?.activity).toEqual(sum);
+    });
+
+    it('keeps a status that was not set, and one that is deprecated until somebody says otherwise', async () => {
+      const { record } = await stored({ activity: { ...NO_ACTIVITY, status: 'deprecated' } });
+      const statusAfter = async (status: 'connected' | 'disconnected', isMoved: boolean) => {
+        await store().saveActivity([happened(record, { ...NO_ACTIVITY, status }, { isMoved })]);
+        return (await store().getConnector(record.tenantId, record.connectorId))?.activity.status;
+      };
+      expect(await statusAfter('disconnected', false)).toBe('deprecated');
+      expect(await statusAfter('connected', true)).toBe('deprecated');
+      expect(await statusAfter('disconnected', true)).toBe('disconnected');
+      expect(await statusAfter('connected', true)).toBe('connected');
+    });
+
     it('leaves the record and its version alone', async () => {
       const { record } = await stored();
-      const { tenantId, connectorId } = record;
-      await store().saveActivity([{ tenantId, connectorId, activity: FAILED }]);
-      const found = await store().getConnector(tenantId, connectorId);
+      await store().saveActivity([happened(record, FAILED)]);
+      const found = await store().getConnector(record.tenantId, record.connectorId);
       expect(found?.record).toMatchObject({ version: 1, updatedAt: record.updatedAt });
     });
 
     it('of a connector that is gone, or of another tenant, is skipped', async () => {
       const { tenantId, connectorId } = (await stored()).record;
       await store().saveActivity([
-        { tenantId: fresh('tenant'), connectorId, activity: FAILED },
-        { tenantId, connectorId: fresh('id'), activity: FAILED },
+        happened({ tenantId: fresh('tenant'), connectorId }, FAILED),
+        happened({ tenantId, connectorId: fresh('id') }, FAILED),
       ]);
       expect((await store().getConnector(tenantId, connectorId))?.activity).toEqual(NO_ACTIVITY);
     });
@@ -174,13 +202,12 @@ export function testActivity({ store, fresh, connector, stored }: StoreSuite): v
       ] as const;
       await store().insertConnectors(some);
       const [first, second, third] = some;
-      await store().updateConnector(
-        { ...first.record, version: 2 },
-        { ...NO_ACTIVITY, status: 'ready' },
-        undefined,
-      );
+      const ready = { ...NO_ACTIVITY, status: 'ready' } as const;
       const idle = { ...FAILED, status: 'disconnected', connectionCount: 8 } as const;
-      await store().saveActivity([{ tenantId, connectorId: second.record.connectorId, activity: idle }]);
+      await store().saveActivity([
+        happened(first.record, ready),
+        happened(second.record, idle, { connections: 5 }),
+      ]);
       await store().deleteConnector(tenantId, third.record.connectorId);
       expect(await store().statistics(tenantId)).toEqual({
         byType: { vector: 1, file: 1 },
@@ -198,4 +225,14 @@ export function testActivity({ store, fresh, connector, stored }: StoreSuite): v
       expect(await store().statistics(fresh('tenant'))).toEqual(none);
     });
   });
+}
+
+type Where = Pick<ConnectorRecord, 'tenantId' | 'connectorId'>;
+
+function happened(
+  { tenantId, connectorId }: Where,
+  activity: ConnectorActivity,
+  { connections = 0, errors = 0, isMoved = true }: Partial<ActivityChange['since']> = {},
+): ActivityChange {
+  return { tenantId, connectorId, activity, since: { connections, errors, isMoved } };
 }

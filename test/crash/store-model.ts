@@ -71,14 +71,14 @@ export async function make(store: Store, tenantId: string, model: Model, write: 
       return store.insertConnectors(write.ids.map((id) => newConnector(tenantId, id, 1)));
     case 'update': {
       const { record, secrets } = newConnector(tenantId, write.id, write.version);
-      const [, count = 0] = model.connectors[write.id] ?? [];
-      return expectTrue(
-        await store.updateConnector(record, { ...NO_ACTIVITY, connectionCount: count }, secrets),
-      );
+      return expectTrue(await store.updateConnector(record, secrets));
     }
     case 'activity': {
       const activity = { ...NO_ACTIVITY, connectionCount: write.count };
-      return store.saveActivity([{ tenantId, connectorId: write.id, activity }]);
+      const [, count = 0] = model.connectors[write.id] ?? [];
+      const since = { connections: write.count - count, errors: 0, isMoved: false };
+      await store.saveActivity([{ tenantId, connectorId: write.id, activity, since }]);
+      return;
     }
     case 'delete':
       return expectTrue(await store.deleteConnector(tenantId, write.id));

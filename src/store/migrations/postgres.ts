@@ -141,7 +141,7 @@ const shared: Migration = {
     `create table connections (
       connector_id ${TEXT} not null references connectors (connector_id) on delete cascade,
       tenant_id ${TEXT} not null,
-      server_id ${TEXT} not null references servers (server_id) on delete cascade,
+      server_id ${TEXT} not null,
       primary key (connector_id, server_id)
     )`,
     'create index connections_by_server on connections (server_id)',

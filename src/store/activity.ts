@@ -1,0 +1,38 @@
+import type { ConnectorActivity } from '../connectors/base.ts';
+import type { ActivityChange } from './store.ts';
+
+/**
+ * What happened to a connector in all processes.
+ *
+ * @param before what is known of all of them.
+ * @param change what one of them has to add.
+ */
+export function together(
+  before: ConnectorActivity,
+  { activity: here, since }: ActivityChange,
+  isConnectedElsewhere = false,
+): ConnectorActivity {
+  const { connections, errors, isMoved } = since;
+  return {
+    status: isMoved ? statusOf(before, here, isConnectedElsewhere) : before.status,
+    lastConnected: later(before.lastConnected, here.lastConnected),
+    lastError: (before.lastError?.at ?? 0) > (here.lastError?.at ?? 0) ? before.lastError : here.lastError,
+    connectionCount: before.connectionCount + connections,
+    errorCount: before.errorCount + errors,
+  };
+}
+
+function statusOf(
+  { status: before }: ConnectorActivity,
+  { status: here }: ConnectorActivity,
+  isConnectedElsewhere: boolean,
+): ConnectorActivity['status'] {
+  // Whoever used it here may not have heard of it yet.
+  if (before === 'deprecated' && (here === 'connected' || here === 'error')) return before;
+  if (isConnectedElsewhere && (here === 'disconnected' || here === 'error')) return 'connected';
+  return here;
+}
+
+function later(a: Date | null, b: Date | null): Date | null {
+  return a !== null && b !== null && a > b ? a : (b ?? a);
+}

@@ -1,0 +1,300 @@
+import { hostname } from 'node:os';
+import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { sql } from 'kysely';
+import type { Client, Notification } from 'pg';
+import type { RateLimitCounters } from '../contract/counters.ts';
+import type { Change, Peers, Server } from './peers.ts';
+import type { Database } from './schema.ts';
+
+/** How often a process makes sure that it has heard of everything. */
+const LOOK_MS = 250;
+/** What was made sure of so long ago is not relied on. */
+const CURRENT_MS = 1_000;
+/** Between two attempts to listen where nothing is heard. */
+const LISTEN_AGAIN_MS = 30_000;
+/** How often a process says that it serves. */
+const BEAT_MS = 5_000;
+/** One that has not said so for so long is gone. */
+export const GONE_MS = 15_000;
+/** How long a connection that listens may take to answer, in milliseconds. */
+export const ANSWER_MS = 1_000;
+/** By how much the time may move at each beat, so that it follows the database's clock and never jumps. */
+const SLEW_MS = 50;
+
+const CHANNEL = 'connector_registry';
+
+export type PostgresPeersParts = {
+  readonly serverId: string;
+  /** What an administrator's code path runs on. */
+  readonly writer: (tenantId: string | null) => Database;
+  /** A connection of its own that listens, not yet connected. */
+  readonly newListener: () => Client;
+  readonly counters: RateLimitCounters;
+};
+
+/** A name for this process that no other has, and that says to people where it runs. */
+export function newServerId(): string {
+  return `${hostname()}-${process.pid}-${randomBytes(4).toString('hex')}`;
+}
+
+/**
+ * The processes that share a database.
+ *
+ * Triggers notify of what changed, in the transaction that changes it. A connection that listens hears of it at once,
+ * and is asked four times a second whether it still answers: what was notified before has arrived by then. While there
+ * is none, each look says that anything may have changed.
+ */
+export class PostgresPeers implements Peers {
+  readonly serverId: string;
+  readonly counters: RateLimitCounters;
+  readonly #parts: PostgresPeersParts;
+  readonly #closing = new AbortController();
+  #count = 1;
+  #zeroMs: number | undefined;
+  #currentSinceMs = Number.NEGATIVE_INFINITY;
+  #heed: ((change: Change) => Promise<void>) | undefined;
+  #heard: { readonly ids: Set<string>; all: boolean; keys: boolean } = nothing();
+  #heeding: Promise<void> = Promise.resolve();
+  #listener: Client | undefined;
+  #listening: Promise<void> | undefined;
+  #looking: Promise<void> = Promise.resolve();
+  #beating: Promise<void> = Promise.resolve();
+  #self: Pick<Server, 'keyIds'> | undefined;
+
+  constructor(parts: PostgresPeersParts) {
+    this.#parts = parts;
+    this.serverId = parts.serverId;
+    this.counters = parts.counters;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  async join(self: Pick<Server, 'keyIds'>): Promise<void> {
+    this.#self = self;
+    await this.#beat();
+    this.#beating = this.#every(BEAT_MS, () => this.#beat());
+  }
+
+  async servers(): Promise<readonly Server[]> {
+    const rows = await this.#all
+      .selectFrom('servers')
+      .select(['server_id', 'key_ids'])
+      .where('seen_at', '>', sql<number>`${DATABASE_NOW} - ${sql.lit(GONE_MS)}`)
+      .orderBy('server_id')
+      .execute();
+    return rows.map((row) => ({ serverId: row.server_id, keyIds: row.key_ids.split(',').filter(Boolean) }));
+  }
+
+  async watch(listener: (change: Change) => Promise<void>): Promise<void> {
+    this.#heed = listener;
+    await this.#look();
+    this.#looking = this.#every(LOOK_MS, () => this.#look());
+  }
+
+  isCurrent(): boolean {
+    return performance.now() - this.#currentSinceMs < CURRENT_MS;
+  }
+
+  now(): number {
+    return Math.round((this.#zeroMs ?? performance.timeOrigin) + performance.now());
+  }
+
+  /** Asks the database for its time. Called once before `now` is. */
+  async readClock(): Promise<void> {
+    const startMs = performance.now();
+    const { rows } = await sql<{ now: number }>`select ${DATABASE_NOW} as now`.execute(this.#all);
+    const zeroMs = (rows[0]?.now ?? 0) - (startMs + performance.now()) / 2;
+    const off = this.#zeroMs === undefined ? 0 : zeroMs - this.#zeroMs;
+    this.#zeroMs = (this.#zeroMs ?? zeroMs) + Math.max(-SLEW_MS, Math.min(SLEW_MS, off));
+  }
+
+  async claimHome(tenantId: string, connectorId: string, home: string): Promise<string> {
+    const db = this.#parts.writer(tenantId);
+    await db
+      .insertInto('homes')
+      .values({ connector_id: connectorId, tenant_id: tenantId, home })
+      .onConflict((conflict) => conflict.column('connector_id').doNothing())
+      .execute();
+    const row = await db
+      .selectFrom('homes')
+      .select('home')
+      .where('connector_id', '=', connectorId)
+      .where('tenant_id', '=', tenantId)
+      .executeTakeFirst();
+    return row?.home ?? home;
+  }
+
+  /** Leaves the others: what this process had connected is disconnected. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    this.#drop();
+    await Promise.all([this.#looking, this.#beating, this.#heeding, this.#listening]);
+    if (this.#self) await this.#remove([this.serverId]).catch(() => {});
+  }
+
+  get #all(): Database {
+    return this.#parts.writer(null);
+  }
+
+  /** Again and again, until the end; what fails is tried again the next time. */
+  async #every(ms: number, task: () => Promise<void>): Promise<void> {
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      await delay(ms, undefined, { ref: false, signal }).catch(() => {});
+      if (!signal.aborted) await task().catch(() => {});
+    }
+  }
+
+  async #look(): Promise<void> {
+    const startMs = performance.now();
+    await this.#listener?.query('select 1').catch(() => this.#drop());
+    if (!this.#listener) {
+      this.#listening ??= this.#listen()
+        .catch(() => {})
+        .finally(() => (this.#listening = undefined));
+      // Comparing everything costs more than asking whether a connection still answers.
+      if (startMs - this.#currentSinceMs < CURRENT_MS / 2) return;
+      this.#heard.all = true;
+      this.#heard.keys = true;
+    }
+    await this.#tell();
+    this.#currentSinceMs = startMs;
+  }
+
+  async #listen(): Promise<void> {
+    const listener = this.#parts.newListener();
+    let isHeard = false;
+    listener.on('error', () => this.#drop(listener));
+    listener.on('end', () => this.#drop(listener));
+    listener.on('notification', (notification) => {
+      isHeard ||= notification.payload === this.serverId;
+      this.#hear(notification);
+    });
+    try {
+      await listener.connect();
+      await listener.query(`listen ${CHANNEL}`);
+      await listener.query('select pg_notify($1, $2)', [CHANNEL, this.serverId]);
+      // Behind a pooler that hands out connections by transaction nothing is heard: then looking has to do.
+      if (!isHeard) await delay(LISTEN_AGAIN_MS, undefined, { ref: false, signal: this.#closing.signal });
+    } finally {
+      if (isHeard && !this.#closing.signal.aborted) {
+        this.#listener = listener;
+        // What was notified of before it listened was not heard.
+        this.#heard.all = true;
+        this.#heard.keys = true;
+      } else void listener.end().catch(() => {});
+    }
+  }
+
+  #drop(listener = this.#listener): void {
+    if (listener === this.#listener) this.#listener = undefined;
+    void listener?.end().catch(() => {});
+  }
+
+  #hear({ payload = '' }: Notification): void {
+    const change = parsed(payload);
+    if (!change || change.by === this.serverId) return;
+    if (change.connectors === 'all') this.#heard.all = true;
+    else for (const id of change.connectors) this.#heard.ids.add(id);
+    this.#heard.keys ||= change.keys;
+    void this.#tell().catch(() => {});
+  }
+
+  /** Resolves when everything that was heard so far is heeded. @throws what the listener threw; it is told again then. */
+  #tell(): Promise<void> {
+    const told = this.#heeding.then(async () => {
+      const { ids, all, keys } = this.#heard;
+      if (ids.size === 0 && !all && !keys) return;
+      this.#heard = nothing();
+      try {
+        await this.#heed?.({ connectorIds: all ? 'all' : [...ids], keys });
+      } catch (error) {
+        this.#heard.all = true;
+        this.#heard.keys ||= keys;
+        throw error;
+      }
+    });
+    this.#heeding = told.catch(() => {});
+    return told;
+  }
+
+  async #beat(): Promise<void> {
+    const columns = { key_ids: this.#self?.keyIds.join(',') ?? '', seen_at: DATABASE_NOW };
+    await this.#all
+      .insertInto('servers')
+      .values({ server_id: this.serverId, ...columns })
+      .onConflict((conflict) => conflict.column('server_id').doUpdateSet(columns))
+      .execute();
+    await this.readClock();
+    const { rows: gone } = await sql<{ server_id: string }>`
+      select server_id from servers where seen_at <= ${DATABASE_NOW} - ${sql.lit(GONE_MS)}
+      union select server_id from connections where server_id not in (select server_id from servers)`.execute(
+      this.#all,
+    );
+    if (gone.length > 0) await this.#remove(gone.map((row) => row.server_id));
+    this.#count = Math.max(1, (await this.servers()).length);
+  }
+
+  /** Ends what servers that are gone had connected, where no other has it. */
+  async #remove(serverIds: readonly string[]): Promise<void> {
+    await this.#all.transaction().execute(async (db) => {
+      const left = await db
+        .deleteFrom('connections')
+        .where('server_id', 'in', serverIds)
+        .returning('connector_id')
+        .execute();
+      const ids = [...new Set(left.map((row) => row.connector_id))];
+      if (ids.length > 0) {
+        const idle = db
+          .selectFrom('connectors')
+          .select('connector_id')
+          .where(sql<boolean>`connector_id = any(${ids}::text[])`)
+          .where('status', '=', 'connected')
+          .where(({ not, exists, selectFrom }) =>
+            not(
+              exists(
+                selectFrom('connections')
+                  .select('server_id')
+                  .whereRef('connections.connector_id', '=', 'connectors.connector_id'),
+              ),
+            ),
+          )
+          // In the order in which all transactions hold connectors.
+          .orderBy('connector_id')
+          .forUpdate();
+        await db
+          .updateTable('connectors')
+          .set({ status: 'disconnected' })
+          .where('connector_id', 'in', idle)
+          .execute();
+      }
+      await db.deleteFrom('servers').where('server_id', 'in', serverIds).execute();
+    });
+  }
+}
+
+const DATABASE_NOW = sql<number>`(extract(epoch from clock_timestamp()) * 1000)::bigint`;
+
+type Payload = {
+  readonly by: unknown;
+  readonly connectors: readonly string[] | 'all';
+  readonly keys: boolean;
+};
+
+function parsed(payload: string): Payload | undefined {
+  if (!payload.startsWith('{')) return undefined;
+  try {
+    const { by, connectors, keys } = JSON.parse(payload) as Readonly<Record<string, unknown>>;
+    const ids = Array.isArray(connectors) ? connectors.filter((id) => typeof id === 'string') : [];
+    return { by, connectors: connectors === 'all' ? 'all' : ids, keys: keys === true };
+  } catch {
+    return undefined;
+  }
+}
+
+function nothing() {
+  return { ids: new Set<string>(), all: false, keys: false };
+}
