@@ -116,6 +116,7 @@ export class LiveConnectors {
       connectorIds.map(async (id) => {
         const session = this.#sessions.get(id);
         this.#sessions.delete(id);
+        this.#parts.homes.forget(id);
         await session?.remove();
       }),
     );

@@ -8,6 +8,7 @@ import { ConnectorConfig, MASK } from '../connectors/config.ts';
 import { newConnectorId } from '../connectors/connector-id.ts';
 import { FileConnector } from '../connectors/file/connector.ts';
 import { ServerlessConnector } from '../connectors/serverless/connector.ts';
+import type { InvocationLog } from '../connectors/serverless/invocations.ts';
 import { VectorConnector } from '../connectors/vector/connector.ts';
 import { parseWith } from '../contract/validate.ts';
 import { ConnectorError, invalidField, isConnectorError } from '../errors/error.ts';
@@ -165,13 +166,25 @@ export function makeConnector(
         ...shared,
         capabilities: driver.capabilities,
         ...(driver.outcomeOf && { outcomeOf: driver.outcomeOf }),
-        invocations: parts.invocations.logOf(record),
+        invocations: logAtHome(record, driver, parts),
         worker: parts.invocations.worker,
         clock: parts.clock,
         random: parts.random,
         callbackUrl: (requestId) => parts.addresses.callbackUrl(record, requestId),
       });
   }
+}
+
+/** The invocations of a connector; where its functions are on another server, none is accepted here. */
+function logAtHome(record: ConnectorRecord, driver: AnyDriver, { invocations, homes }: Parts): InvocationLog {
+  const log = invocations.logOf(record);
+  return {
+    ...log,
+    async add(invocation) {
+      await homes.check(record, driver);
+      return log.add(invocation);
+    },
+  };
 }
 
 /** A connector of the application's own class, in a process that has not registered the object. */

@@ -7,11 +7,12 @@ import { egressPolicy } from '../egress/addresses.ts';
 import { network } from '../egress/network.ts';
 import { memoryCounters } from '../policies/rate-limit.ts';
 import { cipher } from '../secrets/cipher.ts';
-import { type KeyRing, keyRing, openKeyRing } from '../secrets/key-ring.ts';
+import { type KeyRing, keyRing, MASTER_KEY_VARIABLE, openKeyRing } from '../secrets/key-ring.ts';
 import type { Store } from '../store/store.ts';
 import { ActivityWriter } from './activity.ts';
 import { DriverCatalog, type DriverLoaders } from './catalog.ts';
 import { Folders } from './folders.ts';
+import { Homes } from './homes.ts';
 import { InvocationWork } from './invocation-work.ts';
 import { ApiKeys } from './keys.ts';
 import { silentLog } from './log.ts';
@@ -34,7 +35,7 @@ export type EgressOptions = {
 export type RegistryOptions = {
   /** Where everything is kept. Absent: in memory and a temporary folder, gone when the registry is closed. */
   readonly dataDir?: string | undefined;
-  /** A database of PostgreSQL 14 or newer, `postgres://…`, for what is otherwise kept in the data directory's own. */
+  /** A database of PostgreSQL 14 or newer, `postgres://…`, for what is otherwise kept in the data directory's own; what `CONNECTORS_DATABASE_URL` names unless told. */
   readonly databaseUrl?: string | undefined;
   /** The drivers to offer; the built-in ones by default. */
   readonly drivers?: DriverLoaders;
@@ -81,15 +82,16 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
   const guarded = network(egressPolicy({ allowPrivate, allowCidrs }));
   const trusting = network(egressPolicy({ allowPrivate: true, allowCidrs }));
   // Loaded here: the query builder and the engine are most of what importing the package would cost.
-  const [{ openDataDir }, { SqlStore }] = await Promise.all([
+  const [{ openDataDir, newDirectoryId }, { SqlStore }] = await Promise.all([
     import('../store/data-dir.ts'),
     import('../store/sql-store.ts'),
   ]);
   const dataDir = options.dataDir === undefined ? undefined : await openDataDir(options.dataDir);
   try {
     const file = dataDir && join(dataDir.path, 'registry.db');
+    const databaseUrl = options.databaseUrl ?? (env['CONNECTORS_DATABASE_URL'] || undefined);
     const store = await SqlStore.open(
-      options.databaseUrl === undefined ? { file: file ?? ':memory:' } : { databaseUrl: options.databaseUrl },
+      databaseUrl === undefined ? { file: file ?? ':memory:' } : { databaseUrl },
     );
     try {
       const ring = await openRing(dataDir?.path, env);
@@ -112,6 +114,7 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
         }),
         activity: new ActivityWriter({ store, clock, log, emit: told }),
         folders,
+        homes: new Homes(store.peers, dataDir?.id ?? newDirectoryId()),
         invocations: new InvocationWork({
           store,
           folders,
@@ -152,12 +155,13 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
   }
 }
 
-/** The key ring of the data directory; without one, a key that goes with the process. */
+/** The key ring of the environment or the data directory; without either, a key that goes with the process. */
 async function openRing(
   dataDir: string | undefined,
   env: NonNullable<RegistryOptions['env']>,
 ): Promise<KeyRing> {
-  if (dataDir !== undefined) return openKeyRing({ env, file: join(dataDir, 'master.key') });
+  if (dataDir !== undefined || env[MASTER_KEY_VARIABLE] !== undefined)
+    return openKeyRing({ env, file: join(dataDir ?? '', 'master.key') });
   return keyRing([randomBytes(32).toString('base64')], 'memory');
 }
 

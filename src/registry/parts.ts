@@ -9,6 +9,7 @@ import type { Store } from '../store/store.ts';
 import type { ActivityWriter } from './activity.ts';
 import type { DriverCatalog } from './catalog.ts';
 import type { Folders } from './folders.ts';
+import type { Homes } from './homes.ts';
 import type { InvocationWork } from './invocation-work.ts';
 import type { OpenClients } from './open-clients.ts';
 import type { SignedAddresses } from './signed-addresses.ts';
@@ -38,6 +39,7 @@ export type Parts = {
   readonly clients: OpenClients;
   readonly activity: ActivityWriter;
   readonly folders: Folders;
+  readonly homes: Homes;
   readonly invocations: InvocationWork;
   readonly counters: RateLimitCounters;
   readonly addresses: SignedAddresses;

@@ -193,6 +193,7 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
     const connector = this.connector;
     const { clock, folders } = this.#parts;
     const { tenantId, connectorId, connectorType, record } = connector;
+    await this.#checkHome();
     const ending = new AbortController();
     const limitMs = Math.ceil(record.config.timeoutSeconds * 1_000 * OPENING_SHARE);
     const cancelTimer = clock.after(limitMs, () =>
@@ -237,6 +238,14 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
     } finally {
       cancelTimer();
     }
+  }
+
+  /** That another server has what is stored says nothing about the connector, and is no failure of it. */
+  async #checkHome(): Promise<void> {
+    const { record, connectorType, provider } = this.connector;
+    const { catalog, homes } = this.#parts;
+    if (isDriverKind(connectorType))
+      await homes.check(record, (await catalog.load(connectorType, provider)).driver);
   }
 
   /** The failure as callers see it, and as the figures count it. */

@@ -1,4 +1,6 @@
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { ConnectorError } from '../errors/error.ts';
@@ -10,6 +12,8 @@ export { tenantFolderName } from './tenant-folder.ts';
 export interface DataDir {
   /** Absolute. */
   readonly path: string;
+  /** Names the directory wherever it is moved: the name of the machine that made it, and what no other has. */
+  readonly id: string;
   /** Tells others where this process answers: the refusal that they get names it. */
   announce(url: string): Promise<void>;
   close(): Promise<void>;
@@ -33,25 +37,52 @@ export async function openDataDir(path: string): Promise<DataDir> {
   }
   const lock = await takeLock(root);
   const holder: Holder = { pid: process.pid, startedAt: new Date().toISOString() };
+  let id: string;
   try {
+    id = (await readId(root)) ?? (await makeId(root));
     await writeHolder(root, holder);
   } catch (cause) {
     release(lock);
     throw new ConnectorError('unavailable', `the data directory ${root} cannot be written`, { cause });
   }
-  let open = true;
+  let isOpen = true;
   return {
     path: root,
+    id,
     announce: (url) => writeHolder(root, { ...holder, url }),
     async close() {
-      if (!open) return;
-      open = false;
+      if (!isOpen) return;
+      isOpen = false;
       await rm(join(root, HOLDER_FILE), { force: true });
       release(lock);
     },
   };
 }
 
+/** An id that no other data directory has. */
+export function newDirectoryId(): string {
+  return `${hostname()}-${randomBytes(4).toString('hex')}`;
+}
+
+async function readId(root: string): Promise<string | undefined> {
+  const text = await readFile(join(root, ID_FILE), 'utf8').catch(() => '');
+  return text.trim() === '' ? undefined : text.trim();
+}
+
+/** Durable before anything refers to it. */
+async function makeId(root: string): Promise<string> {
+  const id = newDirectoryId();
+  const file = join(root, ID_FILE);
+  await using draft = await open(`${file}.tmp`, 'w', 0o600);
+  await draft.writeFile(`${id}\n`);
+  await draft.sync();
+  await rename(`${file}.tmp`, file);
+  await using folder = await open(root, 'r');
+  await folder.sync();
+  return id;
+}
+
+const ID_FILE = 'directory-id';
 const HOLDER_FILE = 'in-use.json';
 
 /**

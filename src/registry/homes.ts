@@ -1,0 +1,44 @@
+import type { ConnectorRecord } from '../connectors/base.ts';
+import { ConnectorError } from '../errors/error.ts';
+import type { Peers } from '../store/peers.ts';
+import type { AnyDriver } from './catalog.ts';
+
+type Where = Pick<ConnectorRecord, 'tenantId' | 'connectorId' | 'connectorType' | 'name'>;
+
+/**
+ * Where several servers share a store, what an embedded engine keeps is in the data directory of one of them: the one that
+ * used the connector first. The others refuse, instead of answering from a directory where nothing is.
+ */
+export class Homes {
+  readonly #peers: Peers | undefined;
+  readonly #here: string;
+  /** Connectors that are at home here; they never move. */
+  readonly #own = new Set<string>();
+
+  /** @param here the id of this process's data directory. */
+  constructor(peers: Peers | undefined, here: string) {
+    this.#peers = peers;
+    this.#here = here;
+  }
+
+  /** @throws ConnectorError `invalid_state` where the connector is at home elsewhere. */
+  async check({ tenantId, connectorId, connectorType, name }: Where, driver: AnyDriver): Promise<void> {
+    if (driver.remote || !this.#peers || this.#own.has(connectorId)) return;
+    const home = await this.#peers.claimHome(tenantId, connectorId, this.#here);
+    if (home === this.#here) {
+      this.#own.add(connectorId);
+      return;
+    }
+    throw new ConnectorError(
+      'invalid_state',
+      `the ${connectorType} connector "${name}" keeps what it stores in the data directory ${home} of another server; ` +
+        'send the call there, or use a provider that all servers reach',
+      { connectorId, connectorType, details: { home, here: this.#here } },
+    );
+  }
+
+  /** The connector is gone. */
+  forget(connectorId: string): void {
+    this.#own.delete(connectorId);
+  }
+}

@@ -1,0 +1,163 @@
+import { randomBytes } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import type { VectorConnector } from '../connectors/vector/connector.ts';
+import { noPostgres, query, startPostgres, type TestPostgres } from '../testing/postgres.fixture.ts';
+import { registryWith, vectors } from './registry.fixture.ts';
+
+/** What one server changes is in force on the others within this time. */
+const IN_FORCE = { timeout: 1_000, interval: 10 };
+const KEY = randomBytes(32).toString('base64');
+
+describe.skipIf(noPostgres !== undefined)('two servers on one database', () => {
+  let postgres: TestPostgres;
+  beforeAll(async () => {
+    postgres = await startPostgres();
+  }, 60_000);
+  afterAll(() => postgres.close());
+
+  const open = async (databaseUrl: string, script: Parameters<typeof registryWith>[0] = { remote: true }) =>
+    registryWith(script, { databaseUrl, env: { CONNECTORS_MASTER_KEY: KEY } });
+
+  /** Two of them, and a connector that both have used. */
+  async function both(script?: Parameters<typeof registryWith>[0]) {
+    const url = await postgres.database();
+    const [a, b] = [await open(url, script), await open(url, script)];
+    const config = { options: { mode: 'a' as const }, credentials: { api_key: 'first' } };
+    const made = await a.registry.createVectorConnector({ ...vectors(), config });
+    const { connectorId } = made;
+    const there = (await b.registry.get(connectorId)) as VectorConnector;
+    return { url, a, b, here: made, there, connectorId };
+  }
+
+  it('use a configuration and credentials that the other one changed, on a new client', async () => {
+    const { a, b, here, there, connectorId } = await both();
+    await here.countVectors();
+    await there.countVectors();
+    await a.registry.update(connectorId, {
+      config: { credentials: { api_key: 'second' }, options: { mode: 'b' } },
+    });
+    await vi.waitFor(() => expect(there.version).toBe(2), IN_FORCE);
+    await there.countVectors();
+    expect(b.seen.opened.at(-1)?.options).toMatchObject({ api_key: 'second', mode: 'b' });
+    await vi.waitFor(() => expect(b.seen.closed).toBe(1), IN_FORCE);
+    expect(await b.registry.get(connectorId)).toBe(there);
+  });
+
+  it('let calls in flight end on the client that they have', async () => {
+    const { promise: counted, resolve: goOn } = Promise.withResolvers<number>();
+    const { a, b, there, connectorId } = await both({ remote: true, client: { count: () => counted } });
+    const inFlight = there.countVectors();
+    await vi.waitFor(() => expect(b.seen.opened).toHaveLength(1), IN_FORCE);
+    await a.registry.update(connectorId, { config: { options: { mode: 'b' } } });
+    await vi.waitFor(() => expect(there.version).toBe(2), IN_FORCE);
+    expect(b.seen.closed).toBe(0);
+    goOn(7);
+    expect(await inFlight).toBe(7);
+    await vi.waitFor(() => expect(b.seen.closed).toBe(1), IN_FORCE);
+  });
+
+  it('know nothing any more of a connector that the other one removed', async () => {
+    const { a, b, there, connectorId } = await both();
+    const removed = new Promise((resolve) => b.registry.on('removed', resolve));
+    await a.registry.delete(connectorId);
+    expect(await removed).toEqual({ tenantId: 'acme', connectorId });
+    await expect(there.countVectors()).rejects.toMatchObject({ code: 'not_found' });
+    await expect(b.registry.get(connectorId)).rejects.toMatchObject({ code: 'not_found' });
+  });
+
+  it('refuse a key that the other one revoked', async () => {
+    const { a, b } = await both();
+    const { key, record } = await a.registry.keys.create({ tenantId: 'acme', role: 'reader' });
+    expect((await b.registry.keys.verify(key)).keyId).toBe(record.keyId);
+    await a.registry.keys.revoke(null, record.keyId);
+    await vi.waitFor(
+      () => expect(b.registry.keys.verify(key)).rejects.toMatchObject({ code: 'unauthenticated' }),
+      IN_FORCE,
+    );
+  });
+
+  it('make a change again that says no version, and refuse one that was made from an older one', async () => {
+    const { a, b, connectorId } = await both();
+    const names = Array.from({ length: 10 }, (_, i) => `n${i}`);
+    await Promise.all(
+      names.map((name, i) =>
+        (i % 2 === 0 ? a : b).registry.update(connectorId, { metadata: { [name]: true } }),
+      ),
+    );
+    const { version } = await a.registry.getByName('acme', 'docs');
+    expect(version).toBe(11);
+    await expect(b.registry.update(connectorId, { name: 'late', version: 10 })).rejects.toMatchObject({
+      code: 'conflict',
+      details: { version: 11 },
+    });
+    expect((await b.registry.update(connectorId, { name: 'late', version: 11 })).version).toBe(12);
+  });
+
+  it('agree on the status and add up the figures', async () => {
+    const { a, b, here, there } = await both();
+    await here.connect();
+    await a.registry.getStatistics();
+    await vi.waitFor(() => expect(there.status).toBe('connected'), IN_FORCE);
+    expect(there.connectionCount).toBe(1);
+    await there.connect();
+    await b.registry.getStatistics();
+    await vi.waitFor(() => expect(here.connectionCount).toBe(2), IN_FORCE);
+    // It is connected for as long as one of them has it so.
+    await there.disconnect();
+    expect((await b.registry.getStatistics()).toDict()).toMatchObject({
+      connected_connectors: 1,
+      total_connections: 2,
+    });
+    expect(there.status).toBe('connected');
+    await here.disconnect();
+    expect((await a.registry.getStatistics()).toDict()).toMatchObject({ connected_connectors: 0 });
+    await vi.waitFor(() => expect(there.status).toBe('disconnected'), IN_FORCE);
+  });
+
+  it('take one that has left for disconnected', async () => {
+    const { a, here, there } = await both();
+    await here.connect();
+    await a.registry.getStatistics();
+    await vi.waitFor(() => expect(there.status).toBe('connected'), IN_FORCE);
+    await a.registry.close();
+    await vi.waitFor(() => expect(there.status).toBe('disconnected'), IN_FORCE);
+  });
+
+  it('hear of changes where nothing is notified', async () => {
+    const { url, a, b, there, connectorId } = await both();
+    await query(url, 'alter table connectors disable trigger tell_of_update_of_connectors');
+    const cut = `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'connector-registry listener'`;
+    await a.registry.update(connectorId, { metadata: { heard: false } });
+    await query(url, cut);
+    await vi.waitFor(() => expect(there.version).toBe(2), IN_FORCE);
+    expect(await b.registry.get(connectorId)).toBe(there);
+  });
+
+  it('refuse what an embedded engine stores on the other one, and do not take that for a failure', async () => {
+    const { here, there } = await both({});
+    await here.upsertVectors([{ id: 'one', values: [1, 0, 0] }]);
+    await expect(there.countVectors()).rejects.toThrow(
+      /keeps what it stores in the data directory .* of another server/,
+    );
+    await expect(there.countVectors()).rejects.toMatchObject({ code: 'invalid_state' });
+    expect(there).toMatchObject({ errorCount: 0, lastError: null });
+    expect(await here.countVectors()).toBe(0);
+  });
+
+  it('rely on nothing that they remember while the database is away, and go on after it', async (test) => {
+    if (!postgres.kill) return test.skip('the server of CONNECTORS_TEST_PG_URL is not ours to kill');
+    const { b, connectorId } = await both();
+    const { key } = await b.registry.keys.create({ tenantId: 'acme', role: 'reader' });
+    await b.registry.keys.verify(key);
+    await postgres.kill();
+    const unavailable = { code: 'unavailable', retryAfterMs: 1_000 };
+    await vi.waitFor(() => expect(b.registry.get(connectorId)).rejects.toMatchObject(unavailable), {
+      timeout: 1_500,
+      interval: 10,
+    });
+    await expect(b.registry.keys.verify(key)).rejects.toMatchObject(unavailable);
+    await postgres.start();
+    expect((await b.registry.keys.verify(key)).tenantId).toBe('acme');
+    expect((await b.registry.get(connectorId)).connectorId).toBe(connectorId);
+  });
+});
