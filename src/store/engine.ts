@@ -31,7 +31,7 @@ export type Words = {
 };
 
 // The kind of query does not matter here, only that it may be locked.
-type AnySelect = Pick<SelectQueryBuilder<never, never, unknown>, 'forUpdate'>;
+type AnySelect = Pick<SelectQueryBuilder<never, never, unknown>, 'forNoKeyUpdate'>;
 
 /** Transactions of SQLite that write run one after another, so there is nothing to hold. */
 const SQLITE: Words = {
@@ -47,9 +47,9 @@ const NO_TEXT = String.raw`\\u(0000|d[89a-f][0-9a-f]{2})`;
 const POSTGRES: Words = {
   json: (column, member) =>
     sql`regexp_replace(${sql.ref(column)}, ${sql.lit(NO_TEXT)}, '\\\\ufffd', 'g')::json ->> ${sql.lit(member)}`,
-  // The methods are those of the query that came in, and so is what they answer.
-  hold: (query) => query.forUpdate() as unknown as typeof query,
-  holdFree: (query) => query.forUpdate().skipLocked() as unknown as typeof query,
+  // Not `for update`: whoever adds rows below one that is held need not wait. The methods are those of the query that came in, and so is what they answer.
+  hold: (query) => query.forNoKeyUpdate() as unknown as typeof query,
+  holdFree: (query) => query.forNoKeyUpdate().skipLocked() as unknown as typeof query,
   queue: (db, ...words) =>
     sql`select pg_advisory_xact_lock(hashtextextended(${JSON.stringify(words)}, 0))`.execute(db),
 };

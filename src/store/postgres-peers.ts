@@ -264,7 +264,7 @@ export class PostgresPeers implements Peers {
           )
           // In the order in which all transactions hold connectors.
           .orderBy('connector_id')
-          .forUpdate();
+          .forNoKeyUpdate();
         await db
           .updateTable('connectors')
           .set({ status: 'disconnected' })
