@@ -11,6 +11,11 @@ export const settings = z.object({
     .min(1)
     .optional()
     .describe('A PostgreSQL database, postgres://…, instead of the one in the data directory.'),
+  CONNECTORS_REDIS_URL: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('A Redis, redis://… or rediss://…, in which servers count rate limits together.'),
   CONNECTORS_HOST: z.string().min(1).default('127.0.0.1').describe('The address that the server listens on.'),
   CONNECTORS_PORT: port.default(7420).describe('The port that the server listens on; 0 takes a free one.'),
   CONNECTORS_PUBLIC_URL: z

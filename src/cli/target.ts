@@ -15,6 +15,7 @@ export type Target = {
   readonly apiKey?: string | undefined;
   readonly dataDir: string;
   readonly databaseUrl: string | undefined;
+  readonly redisUrl: string | undefined;
   readonly egress: EgressOptions;
   readonly publicUrl: string | undefined;
   readonly maxInvocations: number;
@@ -31,6 +32,7 @@ export function targetOf(
     apiKey: options.apiKey ?? settings.CONNECTORS_API_KEY,
     dataDir: options.dataDir ?? settings.CONNECTORS_DATA_DIR,
     databaseUrl: settings.CONNECTORS_DATABASE_URL,
+    redisUrl: settings.CONNECTORS_REDIS_URL,
     egress: {
       allowPrivate: settings.CONNECTORS_EGRESS_ALLOW_PRIVATE,
       allowCidrs: settings.CONNECTORS_EGRESS_ALLOW,
@@ -71,7 +73,7 @@ export function openServedRegistry(target: Target, terminal: Terminal, log: Log)
 type OpenOptions = Pick<RegistryOptions, 'log' | 'resumeInvocations'> & { readonly needsDirectory: boolean };
 
 async function open(
-  { dataDir, databaseUrl, apiKey, egress, publicUrl, maxInvocations }: Target,
+  { dataDir, databaseUrl, redisUrl, apiKey, egress, publicUrl, maxInvocations }: Target,
   terminal: Terminal,
   { needsDirectory, ...options }: OpenOptions,
 ): Promise<ConnectorRegistry> {
@@ -79,6 +81,7 @@ async function open(
     return await ConnectorRegistry.open({
       dataDir,
       databaseUrl,
+      redisUrl,
       drivers,
       env: terminal.env,
       egress,

@@ -28,7 +28,8 @@ export function memoryCounters(): RateLimitCounters {
 }
 
 /**
- * Lets `requests` attempts through in each window of `windowMs`.
+ * Lets `requests` attempts through in each window of `windowMs`, or this process's share of them, one at least, where
+ * the counts say that they are its own.
  *
  * @throws ConnectorError `rate_limited`, whose `retryAfterMs` is the end of the window, before the backend is asked.
  */
@@ -37,11 +38,12 @@ export function rateLimit(
   counters: RateLimitCounters = memoryCounters(),
 ): Policy {
   return (next) => async (call) => {
-    const { attempts, leftMs } = await counters.count(key, windowMs);
-    if (attempts > requests) {
-      throw new ConnectorError('rate_limited', `more than ${requests} attempts within ${windowMs} ms`, {
+    const { attempts, leftMs, servers = 1 } = await counters.count(key, windowMs);
+    const allowed = servers === 1 ? requests : Math.max(1, Math.floor(requests / servers));
+    if (attempts > allowed) {
+      throw new ConnectorError('rate_limited', `more than ${allowed} attempts within ${windowMs} ms`, {
         retryAfterMs: Math.ceil(leftMs),
-        details: { requests, windowMs },
+        details: { requests: allowed, windowMs },
       });
     }
     return next(call);

@@ -5,7 +5,6 @@ import type { Log } from '../contract/driver.ts';
 import { drivers } from '../drivers.generated.ts';
 import { egressPolicy } from '../egress/addresses.ts';
 import { network } from '../egress/network.ts';
-import { memoryCounters } from '../policies/rate-limit.ts';
 import { cipher } from '../secrets/cipher.ts';
 import { type KeyRing, keyRing, MASTER_KEY_VARIABLE, openKeyRing } from '../secrets/key-ring.ts';
 import type { Store } from '../store/store.ts';
@@ -15,6 +14,7 @@ import { Folders } from './folders.ts';
 import { Homes } from './homes.ts';
 import { InvocationWork } from './invocation-work.ts';
 import { ApiKeys } from './keys.ts';
+import { openLimits } from './limits.ts';
 import { silentLog } from './log.ts';
 import { OpenClients } from './open-clients.ts';
 import type { Emit, Parts } from './parts.ts';
@@ -37,6 +37,8 @@ export type RegistryOptions = {
   readonly dataDir?: string | undefined;
   /** A database of PostgreSQL 14 or newer, `postgres://…`, for what is otherwise kept in the data directory's own; what `CONNECTORS_DATABASE_URL` names unless told. */
   readonly databaseUrl?: string | undefined;
+  /** A Redis, `redis://…` or `rediss://…`, that servers count rate limits in; what `CONNECTORS_REDIS_URL` names unless told. */
+  readonly redisUrl?: string | undefined;
   /** The drivers to offer; the built-in ones by default. */
   readonly drivers?: DriverLoaders;
   /** The environment that the master key and references are read from; `process.env` by default. */
@@ -62,6 +64,17 @@ export type RegistryOptions = {
   readonly resumeInvocations?: boolean;
 };
 
+/** What a registry of this process is like at this moment. */
+export type RegistryGauges = {
+  /** Whether rate limits are this server's share, because the counts that servers share do not answer. */
+  readonly limitsDegraded: boolean;
+  /** Servers on the same store, this one included. */
+  readonly servers: number;
+  readonly openClients: number;
+  /** Whether everything that other servers changed a second ago is known here. */
+  readonly storeCurrent: boolean;
+};
+
 /** One registry's pieces, put together. */
 export type Assembly = {
   readonly parts: Parts;
@@ -69,6 +82,7 @@ export type Assembly = {
   readonly graceMs: number;
   /** Tells other processes, and who signs addresses, where this registry is served. */
   announce(url: string): Promise<void>;
+  gauges(): RegistryGauges;
   /** Closes the store, removes what was temporary and lets go of the data directory. */
   close(): Promise<void>;
 };
@@ -101,6 +115,8 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
       const told = unfailing(emit, log);
       const sealing = cipher(ring);
       const addresses = new SignedAddresses({ cipher: sealing, clock, serverUrl: options.publicUrl });
+      const redisUrl = options.redisUrl ?? (env['CONNECTORS_REDIS_URL'] || undefined);
+      const limits = await openLimits({ redisUrl, peers: store.peers, clock, log });
       const parts: Parts = {
         store,
         cipher: sealing,
@@ -122,7 +138,7 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
           log,
           maxConcurrent: options.maxInvocations ?? 64,
         }),
-        counters: memoryCounters(),
+        counters: limits.counters,
         addresses,
         network: (trusted) => (trusted ? trusting : guarded),
         clock,
@@ -139,7 +155,14 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
           addresses.servedAt(url);
           await dataDir?.announce(url);
         },
+        gauges: () => ({
+          limitsDegraded: limits.isAlone(),
+          servers: store.peers?.count ?? 1,
+          openClients: parts.clients.size,
+          storeCurrent: store.peers?.isCurrent() ?? true,
+        }),
         async close() {
+          limits.close();
           await store.close();
           await folders.close();
           await dataDir?.close();

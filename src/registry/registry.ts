@@ -306,6 +306,11 @@ export class ConnectorRegistry implements AsyncDisposable {
     await this.#assembly.announce(url);
   }
 
+  /** What this process is like at this moment, in numbers that name no tenant. */
+  gauges() {
+    return this.#assembly.gauges();
+  }
+
   /** The API keys of this registry, for a server. */
   get keys() {
     return this.#assembly.keys;

@@ -9,6 +9,7 @@ import { mountCallbacks } from './callbacks.ts';
 import { mountDocs } from './docs.ts';
 import { frameworkError } from './framework-errors.ts';
 import { hostCheck, SECURITY_HEADERS } from './guard.ts';
+import { METRICS_TYPE, metricsText } from './metrics.ts';
 import { type Problem, problemHeaders, problemOf, rangeStatus } from './problem.ts';
 import { API_PREFIX, MethodNotAllowed, mountOperations } from './routes.ts';
 import { mountSignedAddresses } from './signed.ts';
@@ -126,6 +127,9 @@ export async function httpApp({
   });
 
   app.get('/healthz', (_request, reply) => reply.send({ status: 'ok' }));
+  app.get('/metrics', (_request, reply) =>
+    reply.header('content-type', METRICS_TYPE).send(metricsText(registry.gauges())),
+  );
   app.get('/readyz', async (_request, reply) => {
     try {
       await registry.ping();

@@ -157,8 +157,12 @@ const shared: Migration = {
       due_at bigint not null,
       failures bigint not null
     )`,
-    // In the form that the limiter's package wants. What a crash takes of it is one window of counts.
-    'create unlogged table rate_limits (key varchar(255) primary key, points integer not null default 0, expire bigint)',
+    // What a crash takes of it is one window of counts.
+    `create unlogged table rate_limits (
+      key ${TEXT} not null primary key,
+      points bigint not null,
+      expire bigint not null
+    )`,
     'create index secrets_by_key on secrets (key_id)',
     `create index invocations_running on invocations (connector_id)
       where status = 'running' and native is null and due_at is not null`,
