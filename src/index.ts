@@ -1,7 +1,7 @@
 /** The registry: every tenant's connectors in one place, durable, sealed, and one typed way to use them. */
 export { ConnectorRegistry } from './registry/registry.ts';
 export type { Actor, ListOptions, Scope } from './registry/registry.ts';
-export type { RegistryOptions } from './registry/opening.ts';
+export type { RegistryGauges, RegistryOptions } from './registry/opening.ts';
 export type { RegistryEvents } from './registry/parts.ts';
 export { TenantView } from './registry/tenant.ts';
 export type {
