@@ -1,12 +1,12 @@
 import type { ConnectorRecord } from '../connectors/base.ts';
 import { ConnectorError, isConnectorError } from '../errors/error.ts';
-import { checkValue, verifyRow } from './check-value.ts';
 import * as queries from './connector-queries.ts';
 import { activityColumns, recordColumns, storedConnector } from './connector-rows.ts';
 import { type Engine, wordsOf } from './engine.ts';
 import { pacer } from './pacer.ts';
 import type { Database, SecretRow } from './schema.ts';
-import type { NewConnector, SealedSecret, Store } from './store.ts';
+import { sealedSecret, secretRows } from './secret-store.ts';
+import type { NewConnector, Store } from './store.ts';
 
 type ConnectorStore = Pick<
   Store,
@@ -18,7 +18,6 @@ type ConnectorStore = Pick<
   | 'deleteConnector'
   | 'clearTenant'
   | 'getSecrets'
-  | 'listKeyIdsInUse'
 >;
 
 /** Connectors removed by one statement; between two of them other work has its turn. */
@@ -112,16 +111,6 @@ export function connectorStore({ reader, writer }: Engine): ConnectorStore {
       const { rows } = await queries.secretsOfConnector(reader(tenantId), { tenantId, connectorId });
       return rows.map(sealedSecret);
     },
-
-    async listKeyIdsInUse() {
-      const rows = await reader(null)
-        .selectFrom('secrets')
-        .select('key_id')
-        .distinct()
-        .orderBy('key_id')
-        .execute();
-      return rows.map((row) => row.key_id);
-    },
   };
 }
 
@@ -170,32 +159,6 @@ function tenantOf(connectors: readonly NewConnector[]): string | null {
   return tenantId !== undefined && connectors.every(({ record }) => record.tenantId === tenantId)
     ? tenantId
     : null;
-}
-
-function secretRows(
-  { connectorId, tenantId }: ConnectorRecord,
-  secrets: readonly SealedSecret[],
-): readonly SecretRow[] {
-  return secrets.map(({ field, keyId, sealed }) => ({
-    connector_id: connectorId,
-    tenant_id: tenantId,
-    field,
-    key_id: keyId,
-    sealed,
-    secret_check: checkValue(connectorId, tenantId, field, keyId, sealed),
-  }));
-}
-
-function sealedSecret({
-  connector_id,
-  tenant_id,
-  field,
-  key_id: keyId,
-  sealed,
-  secret_check,
-}: SecretRow): SealedSecret {
-  verifyRow('secret of connector', connector_id, secret_check, connector_id, tenant_id, field, keyId, sealed);
-  return { field, keyId, sealed };
 }
 
 async function insertSecretRows(db: Database, rows: readonly SecretRow[]): Promise<void> {

@@ -8,6 +8,8 @@ import { checkFile, rememberFile } from './file-check.ts';
 import { invocationStore } from './invocation-store.ts';
 import { keyStore } from './key-store.ts';
 import { migrate } from './migrate.ts';
+import type { Database } from './schema.ts';
+import { secretStore } from './secret-store.ts';
 import { openSqlite } from './sqlite.ts';
 import type { Store, StoreStatistics } from './store.ts';
 
@@ -58,6 +60,7 @@ function storeOn(engine: Engine): Omit<Store, 'close'> {
   return {
     peers: engine.peers,
     ...connectorStore(engine),
+    ...secretStore(engine),
     ...activityStore(engine),
     ...countStore(engine),
     ...keyStore(engine),
@@ -133,17 +136,14 @@ function addGroup(sum: StoreStatistics, group: Group): StoreStatistics {
   };
 }
 
-function factStore({ reader, writer }: Engine): Pick<Store, 'getFact' | 'setFact'> {
+function factStore({ reader, writer }: Engine): Pick<Store, 'getFact' | 'setFact' | 'claimFact'> {
+  const read = async (db: Database, name: string) => {
+    const row = await db.selectFrom('facts').selectAll().where('name', '=', name).executeTakeFirst();
+    if (row) verifyRow('fact', name, row.fact_check, name, row.value);
+    return row?.value;
+  };
   return {
-    async getFact(name) {
-      const row = await reader(null)
-        .selectFrom('facts')
-        .selectAll()
-        .where('name', '=', name)
-        .executeTakeFirst();
-      if (row) verifyRow('fact', name, row.fact_check, name, row.value);
-      return row?.value;
-    },
+    getFact: (name) => read(reader(null), name),
 
     async setFact(name, value) {
       const columns = { value, fact_check: checkValue(name, value) };
@@ -152,6 +152,15 @@ function factStore({ reader, writer }: Engine): Pick<Store, 'getFact' | 'setFact
         .values({ name, ...columns })
         .onConflict((conflict) => conflict.column('name').doUpdateSet(columns))
         .execute();
+    },
+
+    async claimFact(name, value) {
+      await writer(null)
+        .insertInto('facts')
+        .values({ name, value, fact_check: checkValue(name, value) })
+        .onConflict((conflict) => conflict.column('name').doNothing())
+        .execute();
+      return (await read(writer(null), name)) ?? value;
     },
   };
 }

@@ -15,6 +15,17 @@ import type { Peers } from './peers.ts';
 /** One sealed credential. `sealed` is opaque text that names the key it was sealed with. */
 export type SealedSecret = { readonly field: string; readonly keyId: string; readonly sealed: string };
 
+/** Where one of all credentials is, in their order. */
+export type SecretPosition = Pick<ConnectorRecord, 'connectorId' | 'tenantId'> & Pick<SealedSecret, 'field'>;
+
+export type Resealed = {
+  readonly resealed: number;
+  /** Those that were left as they are, and why. */
+  readonly failed: readonly (SecretPosition & { readonly error: unknown })[];
+  /** What to go on after; undefined at the end. */
+  readonly next: SecretPosition | undefined;
+};
+
 export type StoredConnector = { readonly record: ConnectorRecord; readonly activity: ConnectorActivity };
 export type NewConnector = StoredConnector & { readonly secrets: readonly SealedSecret[] };
 
@@ -106,6 +117,22 @@ export interface Store {
   getSecrets(tenantId: string, connectorId: string): Promise<readonly SealedSecret[]>;
   /** Ids of the master keys that stored secrets are sealed with. */
   listKeyIdsInUse(): Promise<readonly string[]>;
+  /** How many stored secrets each of them sealed, by their ids; reads all of them. */
+  countSecretsByKey(): Promise<readonly { readonly keyId: string; readonly secrets: number }[]>;
+  /**
+   * Replaces secrets of all tenants that another key than `keyId` sealed, `limit` at most, all in one transaction. One
+   * that changes meanwhile is left as it was changed.
+   *
+   * @param reseal answers what takes a secret's place; where it throws, the secret stays.
+   */
+  resealSecrets(
+    which: {
+      readonly keyId: string;
+      readonly after?: SecretPosition | undefined;
+      readonly limit: number;
+    },
+    reseal: (secret: SealedSecret & SecretPosition) => SealedSecret,
+  ): Promise<Resealed>;
   /**
    * Adds what happened to what is stored, whoever stored it; connectors that are gone are skipped. A connector is
    * `connected` for as long as one process has it so, and `deprecated` until somebody says otherwise.
@@ -185,6 +212,8 @@ export interface Store {
   /** A small fact about the whole store by name, such as the check value of the master key. */
   getFact(name: string): Promise<string | undefined>;
   setFact(name: string, value: string): Promise<void>;
+  /** The same where there is none of that name yet; the value that stands, be it another's. */
+  claimFact(name: string, value: string): Promise<string>;
 
   /** Proves that the store answers. */
   ping(): Promise<void>;

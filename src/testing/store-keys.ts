@@ -59,6 +59,17 @@ export function testKeys({ store, fresh, stored }: StoreSuite): void {
       await store().setFact('other', 'three');
       expect(await store().getFact('check')).toBe('two');
     });
+
+    it('are claimed by one of those who claim them at once, and all hear whose they are', async () => {
+      const name = fresh('claimed');
+      const values = Array.from({ length: 20 }, (_, i) => `value ${i}`);
+      const heard = new Set(await Promise.all(values.map((value) => store().claimFact(name, value))));
+      expect(heard.size).toBe(1);
+      const [value = ''] = heard;
+      expect(values).toContain(value);
+      expect(await store().getFact(name)).toBe(value);
+      expect(await store().claimFact(name, 'late')).toBe(value);
+    });
   });
 }
 

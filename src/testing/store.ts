@@ -4,6 +4,7 @@ import { testActivity, testChanges } from './store-changes.ts';
 import { testConnectors, testLists } from './store-connectors.ts';
 import { testInvocations } from './store-invocations.ts';
 import { testKeys } from './store-keys.ts';
+import { testSecrets } from './store-secrets.ts';
 import { storeSuite } from './store-suite.ts';
 
 /** How to open the store to prove. */
@@ -32,6 +33,7 @@ export function testStore({ open }: StoreCase): void {
   testActivity(suite);
   testInvocations(suite);
   testKeys(suite);
+  testSecrets(suite);
 
   it('answers a ping until it is closed, and says that it is closed afterwards', async () => {
     const another = await open();
