@@ -21,9 +21,10 @@ type LimitsOptions = {
   readonly log: Log;
 };
 
-const REDIS_MS = 100;
-/** Longer: a count waits for one of the store's connections, and a busy store is not one that is away. */
-const STORE_MS = 500;
+/** How long a count in Redis may take before it is made in this process. */
+export const REDIS_MS = 100;
+/** The same for the store. Longer: a count waits for one of the store's connections, and a busy store is not one that is away. */
+export const STORE_MS = 500;
 
 /**
  * In Redis where there is one, otherwise in the store that servers share, otherwise in this process.
