@@ -13,6 +13,7 @@ export type {
 } from './registry/spec.ts';
 export type { DriverLoaders, ProviderDescription } from './registry/catalog.ts';
 export { ConnectorStats } from './registry/stats.ts';
+export { Keyring, type KeyUse, type Rotation, type RotationPosition } from './registry/keyring.ts';
 export { ApiKeys, type NewApiKey } from './registry/keys.ts';
 export {
   getConnector,

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../contract/clock.ts';
 import type { Log } from '../contract/driver.ts';
@@ -6,13 +5,13 @@ import { drivers } from '../drivers.generated.ts';
 import { egressPolicy } from '../egress/addresses.ts';
 import { network } from '../egress/network.ts';
 import { cipher } from '../secrets/cipher.ts';
-import { type KeyRing, keyRing, MASTER_KEY_VARIABLE, openKeyRing } from '../secrets/key-ring.ts';
-import type { Store } from '../store/store.ts';
+import { KEY_FILE } from '../secrets/key-file.ts';
 import { ActivityWriter } from './activity.ts';
 import { DriverCatalog, type DriverLoaders } from './catalog.ts';
 import { Folders } from './folders.ts';
 import { Homes } from './homes.ts';
 import { InvocationWork } from './invocation-work.ts';
+import { adoptKeyring, Keyring, openKeyring } from './keyring.ts';
 import { ApiKeys } from './keys.ts';
 import { openLimits } from './limits.ts';
 import { silentLog } from './log.ts';
@@ -79,6 +78,7 @@ export type RegistryGauges = {
 export type Assembly = {
   readonly parts: Parts;
   readonly keys: ApiKeys;
+  readonly keyring: Keyring;
   readonly graceMs: number;
   /** Tells other processes, and who signs addresses, where this registry is served. */
   announce(url: string): Promise<void>;
@@ -86,8 +86,6 @@ export type Assembly = {
   /** Closes the store, removes what was temporary and lets go of the data directory. */
   close(): Promise<void>;
 };
-
-const MASTER_KEY_FACT = 'master_key_id';
 
 /** @throws ConnectorError as `ConnectorRegistry.open` says. */
 export async function assemble(options: RegistryOptions, emit: Emit): Promise<Assembly> {
@@ -108,9 +106,9 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
       databaseUrl === undefined ? { file: file ?? ':memory:' } : { databaseUrl },
     );
     try {
-      const ring = await openRing(dataDir?.path, env);
-      await checkRing(ring, store);
+      const ring = await openKeyring(store, { file: dataDir && join(dataDir.path, KEY_FILE), env });
       await store.peers?.join({ keyIds: ring.ids });
+      await adoptKeyring(ring, store);
       const folders = new Folders(dataDir?.path);
       const told = unfailing(emit, log);
       const sealing = cipher(ring);
@@ -150,6 +148,7 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
       return {
         parts,
         keys: new ApiKeys(store, clock),
+        keyring: new Keyring({ store, ring, cipher: sealing, log }),
         graceMs,
         async announce(url) {
           addresses.servedAt(url);
@@ -176,25 +175,6 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
     await dataDir?.close();
     throw error;
   }
-}
-
-/** The key ring of the environment or the data directory; without either, a key that goes with the process. */
-async function openRing(
-  dataDir: string | undefined,
-  env: NonNullable<RegistryOptions['env']>,
-): Promise<KeyRing> {
-  if (dataDir !== undefined || env[MASTER_KEY_VARIABLE] !== undefined)
-    return openKeyRing({ env, file: join(dataDir ?? '', 'master.key') });
-  return keyRing([randomBytes(32).toString('base64')], 'memory');
-}
-
-/** Refuses a key ring that lacks a key which stored credentials need: a wrong key must not be found out call by call. */
-async function checkRing(ring: KeyRing, store: Store): Promise<void> {
-  const first = await store.getFact(MASTER_KEY_FACT);
-  const needed = await store.listKeyIdsInUse();
-  // Where nothing is sealed yet, the key of the first start is still the one that the directory belongs to.
-  for (const id of needed.length > 0 ? needed : first ? [first] : []) ring.get(id);
-  if (first !== ring.current.id) await store.setFact(MASTER_KEY_FACT, ring.current.id);
 }
 
 /** A listener that throws must not fail the call that it listens to. */

@@ -71,7 +71,10 @@ export function driverOptions(
   return parseWith(loaded.driver.options, merged, 'config.options') as never;
 }
 
-/** Every credential sealed for its connector. A masked value keeps what `kept` holds for the field. */
+/**
+ * Every credential sealed for its connector. A masked value keeps what `kept` holds for the field, under the current key:
+ * where credentials are sealed anew meanwhile, an old key must not come back.
+ */
 export function sealCredentials(
   credentials: Credentials,
   where: Where,
@@ -79,15 +82,20 @@ export function sealCredentials(
   kept: readonly SealedSecret[] = [],
 ): readonly SealedSecret[] {
   return Object.entries(credentials).map(([field, value]) => {
+    const place = { tenantId: where.tenantId, connectorId: where.connectorId, field };
     if (value === MASK) {
       const stored = kept.find((secret) => secret.field === field);
-      if (stored) return stored;
+      if (stored) return sealedSecret(field, cipher.reseal(stored.sealed, place));
       throw invalidField(`config.credentials.${field}`, 'is *** but no value is stored for it');
     }
     const text = typeof value === 'string' ? VALUE + value : REFERENCE + JSON.stringify(value);
-    const sealed = cipher.seal(text, { tenantId: where.tenantId, connectorId: where.connectorId, field });
-    return { field, keyId: sealedKeyId(sealed) ?? '', sealed };
+    return sealedSecret(field, cipher.seal(text, place));
   });
+}
+
+/** A sealed value as it is stored. */
+export function sealedSecret(field: string, sealed: string): SealedSecret {
+  return { field, keyId: sealedKeyId(sealed) ?? '', sealed };
 }
 
 /**

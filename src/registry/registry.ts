@@ -8,7 +8,7 @@ import type { FunctionCallback } from '../connectors/serverless/driver.ts';
 import { DriverConnector } from '../connectors/session.ts';
 import type { VectorConnector } from '../connectors/vector/connector.ts';
 import { parseWith } from '../contract/validate.ts';
-import { ConnectorError, invalidField, isConnectorError } from '../errors/error.ts';
+import { ConnectorError, invalidField } from '../errors/error.ts';
 import type { Change } from '../store/peers.ts';
 import type { NewConnector } from '../store/store.ts';
 import type { ProviderDescription } from './catalog.ts';
@@ -18,7 +18,7 @@ import { type MakeOptions, masked, prepareConnector } from './making.ts';
 import { assemble, type Assembly, type RegistryOptions } from './opening.ts';
 import { sealCredentials } from './options.ts';
 import type { RegistryEvents } from './parts.ts';
-import { notFound } from './session.ts';
+import { absent, notFound } from './session.ts';
 import { invalidAddress, type SignedUse } from './signed-addresses.ts';
 import {
   checkConnectorId,
@@ -316,6 +316,11 @@ export class ConnectorRegistry implements AsyncDisposable {
     return this.#assembly.keys;
   }
 
+  /** The master keys of this registry, for its administrators. */
+  get keyring() {
+    return this.#assembly.keyring;
+  }
+
   on<Name extends keyof RegistryEvents>(name: Name, listener: Listener<RegistryEvents[Name]>): this {
     this.#events.on(name, listener);
     return this;
@@ -391,9 +396,4 @@ export class ConnectorRegistry implements AsyncDisposable {
     await activity.flush();
     await this.#assembly.close();
   }
-}
-
-function absent(error: unknown): undefined {
-  if (isConnectorError(error) && error.code === 'not_found') return undefined;
-  throw error;
 }

@@ -306,6 +306,12 @@ export function notFound(connectorId: string): ConnectorError {
   return new ConnectorError('not_found', `there is no connector ${connectorId.slice(0, 128)}`);
 }
 
+/** Undefined for the error of a connector that is not there. @throws any other error. */
+export function absent(error: unknown): undefined {
+  if (isConnectorError(error) && error.code === 'not_found') return undefined;
+  throw error;
+}
+
 /** The same error where neither it nor its cause holds one of the secrets; otherwise one that shows them masked. */
 function redactError(error: ConnectorError, secrets: readonly string[]): ConnectorError {
   if (secrets.length === 0) return error;

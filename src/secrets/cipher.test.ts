@@ -91,6 +91,15 @@ it('opens with an old key that is still in the ring, and seals with the current 
   expect(sealedKeyId(after.seal(CANARY, PLACE))).toBe(rotated.current.id);
 });
 
+it('seals anew what an old key sealed, for the same place, and leaves what the current one sealed', () => {
+  const sealed = seal(CANARY, PLACE);
+  const rotated = cipher(keyRing([NEW_KEY, OLD_KEY], 'the test'));
+  const anew = rotated.reseal(sealed, PLACE);
+  expect(cipher(keyRing([NEW_KEY], 'the test')).open(anew, PLACE)).toBe(CANARY);
+  expect(rotated.reseal(anew, PLACE)).toBe(anew);
+  expect(() => rotated.reseal(sealed, { ...PLACE, tenantId: 'rival' })).toThrow(/does not open/);
+});
+
 it('names the master key that is missing', () => {
   const other = cipher(keyRing([NEW_KEY], 'the test'));
   expect(refusal(seal(CANARY, PLACE), PLACE, other.open)).toMatchObject({

@@ -27,6 +27,8 @@ export interface Cipher {
    *   when its master key is not in the ring. Both name the key id and never the content.
    */
   open(sealed: string, place: SecretPlace): string;
+  /** The same secret under the ring's current key; unchanged where that one sealed it. @throws ConnectorError as `open`. */
+  reseal(sealed: string, place: SecretPlace): string;
 }
 
 const ALGORITHM = 'aes-256-gcm';
@@ -61,7 +63,7 @@ export function cipher(ring: KeyRing): Cipher {
     return key;
   };
 
-  return {
+  const made: Cipher = {
     seal(secret, place) {
       if (!secret.isWellFormed()) throw invalidField(place.field, 'is not well-formed Unicode text');
       const { id } = ring.current;
@@ -101,7 +103,13 @@ export function cipher(ring: KeyRing): Cipher {
       }
       return plain.toString('utf8');
     },
+
+    reseal(sealed, place) {
+      if (sealedKeyId(sealed) === ring.current.id) return sealed;
+      return made.seal(made.open(sealed, place), place);
+    },
   };
+  return made;
 }
 
 /** The id of the master key that a value was sealed with, `undefined` for text that is not a sealed value. */

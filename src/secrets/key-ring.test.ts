@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { keyRing, openKeyRing } from './key-ring.ts';
+import { keyRing, makeKeyRing, readKeyRing } from './key-ring.ts';
 
 const KEY = Buffer.alloc(32, 0xfb);
 const OTHER = Buffer.alloc(32, 7);
@@ -16,6 +16,8 @@ beforeEach(async () => {
 });
 afterEach(async () => rm(folder, { recursive: true }));
 
+const openKeyRing = async ({ env, file: at }: { env: Record<string, string>; file: string }) =>
+  (await readKeyRing({ env, file: at })) ?? (await makeKeyRing(at)).ring;
 const fromEnv = (value: string) => openKeyRing({ env: { CONNECTORS_MASTER_KEY: value }, file });
 const fromFile = () => openKeyRing({ env: {}, file });
 

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -5,6 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ConnectorRegistry } from '../../src/index.ts';
 import { noPostgres, startPostgres, type TestPostgres } from '../../src/testing/postgres.fixture.ts';
 import { openServer } from './harness.ts';
+
+const KEY = { CONNECTORS_MASTER_KEY: randomBytes(32).toString('base64') };
 
 describe.skipIf(noPostgres !== undefined)('a registry on PostgreSQL', () => {
   const folder = mkdtempSync(join(tmpdir(), 'on-postgres-'));
@@ -43,7 +46,7 @@ describe.skipIf(noPostgres !== undefined)('a registry on PostgreSQL', () => {
 
   it('answers 503 with Retry-After while the database is down, and serves again after it', async (test) => {
     if (!postgres.kill) return test.skip('the server of CONNECTORS_TEST_PG_URL is not ours to kill');
-    const server = await openServer({ databaseUrl: await postgres.database(), env: {} });
+    const server = await openServer({ databaseUrl: await postgres.database(), env: KEY });
     expect(await server.ask('GET /stats')).toMatchObject({ status: 200 });
     await postgres.kill();
     for (const path of ['GET /stats', 'GET //readyz', 'GET /connectors?tenant_id=acme'])
