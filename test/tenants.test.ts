@@ -53,6 +53,8 @@ const UNNAMED = [
   'key.list',
   'key.create',
   'key.revoke',
+  'keyring.list',
+  'keyring.rotate',
   'tenant.clear',
 ];
 

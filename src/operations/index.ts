@@ -3,6 +3,7 @@ import * as connector from './connector.ts';
 import * as file from './file.ts';
 import * as transfer from './file-transfer.ts';
 import * as invocations from './invocations.ts';
+import * as keyring from './keyring.ts';
 import type { Operation } from './operation.ts';
 import * as serverless from './serverless.ts';
 import * as vector from './vector.ts';
@@ -46,5 +47,7 @@ export const operations: readonly Operation[] = [
   admin.keyList,
   admin.keyCreate,
   admin.keyRevoke,
+  keyring.keyringList,
+  keyring.keyringRotate,
   admin.tenantClear,
 ];

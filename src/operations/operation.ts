@@ -22,7 +22,7 @@ export type OperationContext = {
 
 /** What `run` is given: the tenant is settled and the role is checked. */
 export type RunContext = Required<OperationContext> & {
-  /** Null only where the operation's tenant is `optional` or `none` and none was named. */
+  /** Null only where the operation's tenant is not `required` and none was named. */
   readonly tenantId: string | null;
   /** The registry as the tenant sees it. @throws ConnectorError `invalid_argument` where no tenant was named. */
   tenant(): TenantView;
@@ -68,8 +68,8 @@ type Declared<Input extends InputSchema> = {
   readonly description?: string;
   /** The least role that may run it. */
   readonly role: Role;
-  /** Whether it is about one tenant, about one or all, or about none. */
-  readonly tenant: 'required' | 'optional' | 'none';
+  /** Whether it is about one tenant, about one or all, about none, or about all: that is for administrators of all alone. */
+  readonly tenant: 'required' | 'optional' | 'none' | 'all';
   /** Every field in wire names: of the path, the headers, and of the query (GET, HEAD, DELETE and bytes) or the JSON body. */
   readonly input: Input;
   readonly headers?: readonly HeaderField[];
@@ -162,9 +162,14 @@ function checkRole({ id, role }: Operation, caller: Caller): void {
 }
 
 /** Decided before anything is looked up, so that the answer is the same whether the other tenant exists or not. */
-function settleTenant({ tenant }: Operation, caller: Caller, named: unknown): string | null {
+function settleTenant({ id, tenant }: Operation, caller: Caller, named: unknown): string | null {
   const asked = named === undefined ? undefined : parseWith(tenantIdSchema, named, 'tenant_id');
-  if (tenant === 'none') {
+  if (tenant === 'all' && caller.tenantId !== null)
+    throw new ConnectorError(
+      'permission_denied',
+      `${id} is for administrators of all tenants; this key is of one`,
+    );
+  if (tenant === 'none' || tenant === 'all') {
     if (asked !== undefined) throw invalidField('tenant_id', 'is not a known field');
     return null;
   }

@@ -108,7 +108,7 @@ it('leaves credentials that do not open, names their connectors, and goes on wit
   const { registry } = await open([NEW, OLD]);
   const done = await registry.keyring.rotate({ limit: 100 });
   expect(done).toMatchObject({ resealed: 4, remaining: 2, unreadable: 2, next: undefined });
-  expect([...done.unreadableConnectors].sort()).toEqual([ids[1], ids[4]].sort());
+  expect(new Set(done.unreadableConnectors)).toEqual(new Set([ids[1], ids[4]]));
   await registry.close();
   // What is left still needs the old key.
   await expect(open([NEW])).rejects.toThrow(`sealed with master key ${OLD.id}`);

@@ -71,9 +71,7 @@ function describe(operation: Operation, schemas: Map<string, Json>): Json {
     operationId: operation.id,
     tags: [tagOf(operation)],
     summary: operation.summary,
-    description: [operation.description, `Needs the role \`${operation.role}\`.`]
-      .filter(Boolean)
-      .join('\n\n'),
+    description: [operation.description, neededRole(operation)].filter(Boolean).join('\n\n'),
     parameters: [
       ...inPath.map((name) => parameter(name, 'path')),
       // OpenAPI keeps Content-Type for the request's body to state.
@@ -81,7 +79,7 @@ function describe(operation: Operation, schemas: Map<string, Json>): Json {
         .filter(([, header]) => header !== 'Content-Type')
         .map(([name, header]) => parameter(name, 'header', header)),
       ...(takesJson ? [] : others.map((name) => parameter(name, 'query'))),
-      ...(operation.tenant === 'none' ? [] : [TENANT]),
+      ...(operation.tenant === 'none' || operation.tenant === 'all' ? [] : [TENANT]),
     ],
     ...requestBody(operation, takesJson, others),
     responses: {
@@ -92,6 +90,10 @@ function describe(operation: Operation, schemas: Map<string, Json>): Json {
       },
     },
   };
+}
+
+function neededRole({ role, tenant }: Operation): string {
+  return tenant === 'all' ? `Needs the role \`${role}\` of all tenants.` : `Needs the role \`${role}\`.`;
 }
 
 function requestBody(

@@ -510,6 +510,38 @@ describe('keys, figures and providers', () => {
     });
   });
 
+  it('of masters are shown by their ids, and rotated by administrators of all tenants alone', async () => {
+    const { keys } = (await server.ask('GET /keyring')).json as { keys: Record<string, unknown>[] };
+    expect(keys).toEqual([
+      {
+        key_id: expect.stringMatching(/^[0-9a-f]{16}$/),
+        current: true,
+        credentials: 0,
+        current_on: [],
+        missing_on: [],
+      },
+    ]);
+    expect((await server.ask('POST /keyring/rotate', { body: {} })).json).toEqual({
+      key_id: keys[0]?.['key_id'],
+      resealed: 0,
+      remaining: 0,
+      unreadable: 0,
+      unreadable_connectors: [],
+      next: null,
+    });
+    for (const after of ['', 'x', Buffer.from('{"field":"\0"}').toString('base64url')])
+      expect(await server.ask('POST /keyring/rotate', { body: { after } })).toMatchObject({
+        status: 400,
+        json: { issues: [{ path: 'after' }] },
+      });
+    const admin = await server.keyFor('acme', 'admin');
+    for (const what of ['GET /keyring', 'POST /keyring/rotate'])
+      expect(await server.ask(what, { key: admin, body: {} })).toMatchObject({
+        status: 403,
+        json: { code: 'permission_denied' },
+      });
+  });
+
   it('a tenant is cleared by an administrator', async () => {
     await server.registry.forTenant('gone').createFromDict(SPECS.file);
     expect(await server.ask('DELETE /tenants/gone')).toMatchObject({ status: 200, json: { removed: 1 } });
