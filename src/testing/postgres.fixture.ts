@@ -14,6 +14,10 @@ export type TestPostgres = {
   database(): Promise<string>;
   /** As kill -9 of the whole server. Undefined where it is not ours. */
   readonly kill: (() => Promise<void>) | undefined;
+  /** Its fast stop: every session is ended at once, and nothing is left to recover. */
+  stop(): Promise<void>;
+  /** All of its processes stand still, as where a machine hangs, until they are told to go on. */
+  pause(): { resume(): void };
   /** Starts it again where it was. */
   start(): Promise<void>;
   close(): Promise<void>;
@@ -34,6 +38,8 @@ export async function startPostgres(): Promise<TestPostgres> {
     return {
       database: () => newDatabase(GIVEN),
       kill: undefined,
+      stop: notOurs,
+      pause: notOurs,
       start: async () => {},
       close: async () => {},
     };
@@ -79,12 +85,26 @@ export async function startPostgres(): Promise<TestPostgres> {
     const children = signal === 'SIGKILL' ? childrenOf(server.pid) : [];
     server.kill(signal);
     await exited;
-    for (const pid of children) killIfThere(pid);
+    for (const pid of children) signalIfThere(pid, 'SIGKILL');
   };
   await start();
   return {
     database: () => newDatabase(url),
     kill: () => end('SIGKILL'),
+    stop: () => end('SIGINT'),
+    pause() {
+      const postmaster = server?.pid;
+      if (postmaster === undefined) throw new Error('postgres does not run');
+      // It starts no more processes once it stands still, so the list is whole.
+      process.kill(postmaster, 'SIGSTOP');
+      const children = childrenOf(postmaster);
+      for (const pid of children) signalIfThere(pid, 'SIGSTOP');
+      return {
+        resume() {
+          for (const pid of [...children, postmaster]) signalIfThere(pid, 'SIGCONT');
+        },
+      };
+    },
     start,
     async close() {
       await end('SIGINT');
@@ -137,9 +157,13 @@ function childrenOf(pid: number | undefined): readonly number[] {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
 }
 
-function killIfThere(pid: number): void {
+function notOurs(): never {
+  throw new Error('the PostgreSQL of CONNECTORS_TEST_PG_URL is not ours to stop');
+}
+
+function signalIfThere(pid: number, signal: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): void {
   try {
-    process.kill(pid, 'SIGKILL');
+    process.kill(pid, signal);
   } catch {
     // It ended with its parent.
   }

@@ -1,0 +1,146 @@
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import type { Readable } from 'node:stream';
+import { setTimeout as wait } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
+const START_WITHIN_MS = 60_000;
+const LOOK_MS = 20;
+
+export type ClusterServerOptions = {
+  readonly name: string;
+  readonly port: number;
+  readonly dataDir: string;
+  /** The settings that all servers share. */
+  readonly env: Readonly<Record<string, string>>;
+};
+
+/** One `connectors serve` of several, at an address that it keeps whatever becomes of its process. */
+export class ClusterServer {
+  readonly name: string;
+  readonly url: string;
+  /** What it logged as errors. */
+  readonly errors: string[] = [];
+  /** True from the moment on in which it is told to end, until it is ready again. */
+  isDown = true;
+  isPaused = false;
+  /** Grows when it is told to end: an answer that was lost meanwhile is no fault. */
+  ends = 0;
+  /** When it was last told to stop in good order, if that is how it ended last; by `performance.now()`. */
+  stoppedAtMs: number | undefined;
+  /** The administrator's key, where this one made it. */
+  firstKey: string | undefined;
+  readonly #options: ClusterServerOptions;
+  #child: ChildProcessByStdio<null, null, Readable> | undefined;
+  #said = '';
+
+  constructor(options: ClusterServerOptions) {
+    this.#options = options;
+    this.name = options.name;
+    this.url = `http://127.0.0.1:${options.port}`;
+  }
+
+  get hasEnded(): boolean {
+    return this.#child === undefined || this.#child.exitCode !== null || this.#child.signalCode !== null;
+  }
+
+  /** Starts it, without waiting until it is ready. */
+  start(): void {
+    const { port, dataDir, env } = this.#options;
+    const child = spawn(process.execPath, [MAIN, 'serve', '--port', String(port), '--data-dir', dataDir], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { PATH: process.env['PATH'], CONNECTORS_LOG_LEVEL: 'error', ...env },
+    });
+    this.#child = child;
+    this.#said = '';
+    let rest = '';
+    child.stderr.setEncoding('utf8').on('data', (more: string) => {
+      this.#said = (this.#said + more).slice(-8_000);
+      const lines = (rest + more).split('\n');
+      rest = lines.pop() ?? '';
+      this.errors.push(
+        ...lines.filter((line) => line.startsWith('{')).map((line) => `${this.name}: ${line}`),
+      );
+      this.firstKey ??= /^\s+(crk_\S+)$/m.exec(this.#said)?.[1];
+    });
+  }
+
+  /** Resolves when it answers that it is ready, with the milliseconds that this took. @throws Error when it ended. */
+  async ready(withinMs = START_WITHIN_MS): Promise<number> {
+    const startMs = performance.now();
+    for (;;) {
+      if (this.hasEnded) throw new Error(`${this.name} ended by itself: ${this.#said}`);
+      if (await this.isReady()) {
+        this.isDown = false;
+        return performance.now() - startMs;
+      }
+      if (performance.now() - startMs > withinMs)
+        throw new Error(`${this.name} is not ready after ${withinMs} ms: ${this.#said}`);
+      await wait(LOOK_MS);
+    }
+  }
+
+  async isReady(): Promise<boolean> {
+    try {
+      const answer = await fetch(`${this.url}/readyz`, { signal: AbortSignal.timeout(2_000) });
+      await answer.arrayBuffer();
+      return answer.status === 200;
+    } catch {
+      return false;
+    }
+  }
+
+  async kill(): Promise<void> {
+    const child = this.#running();
+    const exited = once(child, 'exit');
+    this.#endsNow();
+    child.kill('SIGKILL');
+    await exited;
+  }
+
+  /** Ends it as an orchestrator does; the milliseconds until it was gone. @throws Error when it failed at it. */
+  async stop(): Promise<number> {
+    const child = this.#running();
+    const exited = once(child, 'exit');
+    const startMs = performance.now();
+    this.#endsNow();
+    this.stoppedAtMs = startMs;
+    child.kill('SIGTERM');
+    await exited;
+    const tookMs = performance.now() - startMs;
+    if (child.exitCode !== 0)
+      throw new Error(`${this.name} stopped with ${child.exitCode ?? child.signalCode}: ${this.#said}`);
+    return tookMs;
+  }
+
+  pause(): void {
+    this.isPaused = true;
+    this.#running().kill('SIGSTOP');
+  }
+
+  resume(): void {
+    this.#running().kill('SIGCONT');
+    this.isPaused = false;
+  }
+
+  /** Leaves nothing behind, whatever happened. */
+  async abandon(): Promise<void> {
+    const child = this.#child;
+    if (!child || this.hasEnded) return;
+    const exited = once(child, 'exit');
+    child.kill('SIGKILL');
+    await exited;
+  }
+
+  #endsNow(): void {
+    this.isDown = true;
+    this.stoppedAtMs = undefined;
+    this.ends += 1;
+  }
+
+  #running(): ChildProcessByStdio<null, null, Readable> {
+    if (this.#child && !this.hasEnded) return this.#child;
+    throw new Error(`${this.name} ended by itself: ${this.#said}`);
+  }
+}

@@ -1,0 +1,183 @@
+import { setTimeout as wait } from 'node:timers/promises';
+import type { Cluster } from './cluster.ts';
+import type { Runs } from './function-backend.ts';
+import { type Invoked, Invoker } from './invoker.ts';
+import { KeyHolder } from './key-holder.ts';
+import { Owner } from './owner.ts';
+import type { Random } from './random.ts';
+
+const CALLERS = 50;
+/** On two cores, beside three servers and their database. */
+const MAX_PAUSE_MS = 250;
+const DRAIN_WITHIN_MS = 90_000;
+
+/** What callers did and what became of it. */
+export type LoadReport = {
+  readonly answers: number;
+  readonly lostAnswers: number;
+  /** Answers that said to come back later. */
+  readonly unavailable: number;
+  /** Creates, updates, deletes, keys made and revoked, invocations accepted. */
+  readonly acknowledged: number;
+  /** Writes of which it was not heard whether they were made. */
+  readonly unheard: number;
+  readonly ends: Readonly<Record<string, number>>;
+  /** Calls without a key that ran more than once, which they may. */
+  readonly rerun: number;
+};
+
+/** Fifty callers that go on until they are told to end. */
+export class Load {
+  readonly #cluster: Cluster;
+  readonly #owners: readonly Owner[];
+  readonly #invokers: readonly Invoker[];
+  readonly #holders: readonly KeyHolder[];
+  readonly #random: Random;
+  readonly #before: { readonly statuses: Readonly<Record<number, number>>; readonly lost: number };
+  #isStopping = false;
+  #running: Promise<unknown> = Promise.resolve();
+
+  /** @param connectorId of the functions, `once` among them. */
+  constructor(cluster: Cluster, random: Random, connectorId: string, run: string) {
+    this.#cluster = cluster;
+    this.#random = random;
+    this.#before = { statuses: { ...cluster.calls.statuses }, lost: cluster.calls.lost };
+    const many = Array.from({ length: CALLERS }, (_, at) => at);
+    this.#owners = many
+      .filter((at) => at % 10 < 5)
+      .map((at) => new Owner(cluster, random.fork(`owner ${at}`), `${run}-${at}`));
+    this.#invokers = many
+      .filter((at) => at % 10 >= 5 && at % 10 < 9)
+      .map((at) => new Invoker(cluster, random.fork(`invoker ${at}`), `${run}-${at}`, connectorId));
+    this.#holders = many
+      .filter((at) => at % 10 === 9)
+      .map((at) => new KeyHolder(cluster, random.fork(`holder ${at}`)));
+  }
+
+  start(): void {
+    const callers = [...this.#owners, ...this.#invokers, ...this.#holders];
+    this.#running = Promise.all(
+      callers.map((caller, at) => this.#lane(caller, this.#random.fork(`pause ${at}`))),
+    );
+    // Whoever stops it hears of it.
+    this.#running.catch(() => {});
+  }
+
+  /** Lets everything that was begun end, and compares all that was acknowledged with what is there. */
+  async end(): Promise<LoadReport> {
+    const { calls, servers } = this.#cluster;
+    this.#isStopping = true;
+    await this.#running;
+    await calls.calm(servers);
+    await this.#drained();
+    const runs = await this.#cluster.runs();
+    for (const owner of this.#owners)
+      for (const owned of owner.connectors)
+        // On each: they read the same store.
+        for (const server of servers) await owner.read(owned, server);
+    for (const holder of this.#holders)
+      for (const held of holder.keys) for (const server of servers) await holder.use(held, server);
+    const ends: Record<string, number> = {};
+    let [acknowledged, rerun] = [0, 0];
+    for (const invoker of this.#invokers)
+      for (const call of invoker.calls) {
+        if (call.requestIds.size > 0) acknowledged += 1;
+        // A synchronous call without a key is not kept.
+        const isKept = call.isAsync || call.key !== undefined;
+        if (isKept) await invoker.look(call, this.#random.pick(servers), 0);
+        if (call.seen) ends[call.seen.status] = (ends[call.seen.status] ?? 0) + 1;
+        if (!checkInvoked(call, runs, this.#cluster.faults)) rerun += 1;
+      }
+    await checkEndedOnce(this.#cluster);
+    return {
+      answers: sum(calls.statuses) - sum(this.#before.statuses),
+      lostAnswers: calls.lost - this.#before.lost,
+      unavailable: (calls.statuses[503] ?? 0) - (this.#before.statuses[503] ?? 0),
+      acknowledged:
+        acknowledged + [...this.#owners, ...this.#holders].reduce((sum, one) => sum + one.acknowledged, 0),
+      unheard: this.#owners.reduce((sum, one) => sum + one.unheard, 0),
+      ends,
+      rerun,
+    };
+  }
+
+  async #lane(caller: { step(): Promise<void> }, random: Random): Promise<void> {
+    while (!this.#isStopping) {
+      await caller.step();
+      await wait(random.int(MAX_PAUSE_MS));
+    }
+  }
+
+  async #drained(): Promise<void> {
+    const deadline = performance.now() + DRAIN_WITHIN_MS;
+    for (;;) {
+      const [row] = (await this.#cluster.sql(
+        "select count(*)::int as open from invocations where status in ('queued', 'running')",
+      )) as readonly { readonly open: number }[];
+      if (row?.open === 0) return;
+      if (performance.now() > deadline) {
+        this.#cluster.faults.push(`${row?.open} invocations have not ended after ${DRAIN_WITHIN_MS} ms`);
+        return;
+      }
+      await wait(100);
+    }
+  }
+}
+
+function sum(counts: Readonly<Record<number, number>>): number {
+  return Object.values(counts).reduce((sum, count) => sum + count, 0);
+}
+
+/** Holds a call against what its function did; false where it ran more than once, as it may without a key. */
+function checkInvoked(
+  { id, key, isAsync, requestIds, seen }: Invoked,
+  runs: Runs,
+  faults: string[],
+): boolean {
+  const ran = runs[id] ?? [];
+  const say = (what: string) =>
+    faults.push(`call ${id} ${key ? 'with' : 'without'} key, ${[...requestIds].join()}: ${what}`);
+  const ids = new Set([...requestIds, ...ran.map(({ requestId }) => requestId)]);
+  // A synchronous call without a key that got no answer may not be sent again.
+  if (ids.size > 1) say(`has more than one request id: ${[...ids].join()}`);
+  if (ran.length > 1 && (key !== undefined || !isAsync)) say(`ran ${ran.length} times`);
+  if (!seen) {
+    if (requestIds.size > 0) say('has no end');
+    return ran.length <= 1;
+  }
+  if (seen.status === 'completed') {
+    if (!ran.some(({ run }) => run === seen.run))
+      say(`has the result of run ${String(seen.run)}, which is none of its own`);
+  } else if (seen.status !== 'lost' || key === undefined) say(`ended as ${seen.status}`);
+  return ran.length <= 1;
+}
+
+/** Whatever a server answers: an end that was stored twice, or changed, is one too many. */
+export async function checkEndedOnce({ sql, faults }: Cluster): Promise<void> {
+  const rows = (await sql(
+    `select request_id, count(*)::int as ends, string_agg(was || ' to ' || status, ', ' order by at) as how
+     from watched_ends group by request_id having count(*) > 1`,
+  )) as readonly { readonly request_id: string; readonly ends: number; readonly how: string }[];
+  for (const { request_id: requestId, ends, how } of rows)
+    faults.push(`invocation ${requestId} ended ${ends} times: ${how}`);
+}
+
+/** A connector of functions for a load. */
+export async function makeFunctions({ calls, server, functionsUrl }: Cluster, name: string): Promise<string> {
+  const answer = await calls.ask(server(0), 'POST', '/connectors', {
+    body: {
+      connector_type: 'serverless',
+      provider: 'http',
+      name,
+      max_concurrency: 100,
+      config: {
+        endpoint: functionsUrl,
+        options: { functions: { once: '/once' } },
+        // Never reached: it is there to be counted where servers share it.
+        ...{ rate_limit_enabled: true, rate_limit_requests: 1_000_000 },
+      },
+    },
+  });
+  if (answer?.status !== 201) throw new Error(`no functions: ${JSON.stringify(answer)}`);
+  return String(answer.body['connector_id']);
+}

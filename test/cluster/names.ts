@@ -1,0 +1,35 @@
+import type { Cluster } from './cluster.ts';
+import { shown } from './owner.ts';
+
+const CALLERS = 8;
+
+/** Has callers race for one name over the servers, so often; one of each gets it, and the others are told that it is taken. */
+export async function raceForNames(
+  { calls, server, faults, functionsUrl, sql }: Cluster,
+  rounds: number,
+): Promise<string> {
+  for (let round = 0; round < rounds; round++) {
+    const name = `raced-${round}`;
+    const answers = await Promise.all(
+      Array.from({ length: CALLERS }, (_, at) => {
+        const body = {
+          ...{ connector_type: 'serverless', provider: 'http', name, metadata: { at } },
+          config: { endpoint: functionsUrl },
+        };
+        return calls.ask(server(round + at), 'POST', '/connectors', { body });
+      }),
+    );
+    const made = answers.filter((answer) => answer?.status === 201);
+    const refused = answers.filter(
+      (answer) => answer?.status === 409 && answer.body['code'] === 'already_exists',
+    );
+    if (made.length !== 1 || refused.length !== CALLERS - 1)
+      faults.push(`${name}: ${answers.map((answer) => (answer ? shown(answer) : 'no answer')).join('; ')}`);
+    const rows = (await sql(`select connector_id from connectors where name = '${name}'`)) as readonly {
+      readonly connector_id: string;
+    }[];
+    if (rows.length !== 1 || rows[0]?.connector_id !== made[0]?.body['connector_id'])
+      faults.push(`${name} has ${rows.length} rows: ${JSON.stringify(rows)}`);
+  }
+  return `${rounds} names, ${CALLERS} callers each: one got each`;
+}
