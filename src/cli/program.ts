@@ -4,6 +4,7 @@ import { isConnectorError } from '../errors/error.ts';
 import { addConnectorCommands } from './commands/connectors.ts';
 import { addFileCommands } from './commands/files.ts';
 import { addFunctionCommands } from './commands/functions.ts';
+import { addKeyringCommands } from './commands/keyring.ts';
 import { addKeyCommands } from './commands/keys.ts';
 import { addServeCommands } from './commands/serve.ts';
 import { addTourCommand } from './commands/tour.ts';
@@ -76,6 +77,7 @@ Start here:
   addFileCommands(made, terminal, settings);
   addFunctionCommands(made, terminal, settings);
   addKeyCommands(made, terminal, settings);
+  addKeyringCommands(made, terminal, settings);
   // After the name of a command the same flag is the command's own, as that of `functions deploy`.
   const before = args.slice(0, Math.max(0, args.indexOf('--version')));
   if (!before.some((arg) => made.commands.some((command) => command.name() === arg)))

@@ -263,7 +263,7 @@ describe('wrong usage', () => {
   });
 
   it('shows an example in the help of every command', async () => {
-    const groups = ['vectors', 'files', 'functions', 'keys'];
+    const groups = ['vectors', 'files', 'functions', 'keys', 'keyring'];
     const subcommands = async (args: readonly string[]): Promise<readonly string[]> => {
       const { stdout } = await run([...args, '--help']);
       const listed = /Commands:\n([^]*?)\n(?:\n|$)/.exec(stdout)?.[1] ?? '';
