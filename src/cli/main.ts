@@ -5,6 +5,8 @@ import { basename, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const NEEDED_MAJOR = 24;
+/** What runs ends within ten seconds after SIGTERM, whatever it waits for: whoever sent that kills it then. */
+const EXIT_MS = 9_500;
 const self = fileURLToPath(import.meta.url);
 
 // Nothing else is imported before this: on an older Node the imports themselves would fail, and say nothing useful.
@@ -20,7 +22,10 @@ async function main(): Promise<void> {
     interruption.abort();
   };
   process.on('SIGINT', interrupt);
-  process.on('SIGTERM', interrupt);
+  process.on('SIGTERM', () => {
+    interrupt();
+    setTimeout(() => process.exit(143), EXIT_MS).unref();
+  });
   // A reader such as `head` may leave early; the write that was under way reports it.
   process.stdout.on('error', () => {});
   process.exitCode = await runCommand({

@@ -62,6 +62,13 @@ export const settings = z.object({
     .max(10_000)
     .default(64)
     .describe('Asynchronous invocations that run at once, at most, and half as many of one tenant.'),
+  CONNECTORS_RESULTS_CONNECTOR: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      'The id of a file connector for results of over 256 KB, one that all servers reach; the data directory, or the shared database, unless told.',
+    ),
   CONNECTORS_MASTER_KEY: z
     .string()
     .optional()

@@ -19,6 +19,7 @@ export type Target = {
   readonly egress: EgressOptions;
   readonly publicUrl: string | undefined;
   readonly maxInvocations: number;
+  readonly resultsConnector: string | undefined;
 };
 
 /** The target that options name, and the environment where they name none. `--data-dir` wins over CONNECTORS_URL. */
@@ -39,6 +40,7 @@ export function targetOf(
     },
     publicUrl: settings.CONNECTORS_PUBLIC_URL,
     maxInvocations: settings.CONNECTORS_MAX_INVOCATIONS,
+    resultsConnector: settings.CONNECTORS_RESULTS_CONNECTOR,
   };
 }
 
@@ -66,11 +68,18 @@ export function openRegistry(
 }
 
 /** The same for a server, which takes up the invocations that wait. */
-export function openServedRegistry(target: Target, terminal: Terminal, log: Log): Promise<ConnectorRegistry> {
-  return open(target, terminal, { log, needsDirectory: true });
+export function openServedRegistry(
+  target: Target,
+  terminal: Terminal,
+  options: { readonly log: Log; readonly graceMs: number },
+): Promise<ConnectorRegistry> {
+  const { resultsConnector } = target;
+  return open(target, terminal, { ...options, needsDirectory: true, resultsConnector });
 }
 
-type OpenOptions = Pick<RegistryOptions, 'log' | 'resumeInvocations'> & { readonly needsDirectory: boolean };
+type OpenOptions = Pick<RegistryOptions, 'log' | 'resumeInvocations' | 'resultsConnector' | 'graceMs'> & {
+  readonly needsDirectory: boolean;
+};
 
 async function open(
   { dataDir, databaseUrl, redisUrl, apiKey, egress, publicUrl, maxInvocations }: Target,

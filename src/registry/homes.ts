@@ -1,5 +1,5 @@
 import type { ConnectorRecord } from '../connectors/base.ts';
-import { ConnectorError } from '../errors/error.ts';
+import { ConnectorError, isConnectorError } from '../errors/error.ts';
 import type { Peers } from '../store/peers.ts';
 import type { AnyDriver } from './catalog.ts';
 
@@ -14,6 +14,7 @@ export class Homes {
   readonly #here: string;
   /** Connectors that are at home here; they never move. */
   readonly #own = new Set<string>();
+  readonly #others = new Set<string>();
 
   /** @param here the id of this process's data directory. */
   constructor(peers: Peers | undefined, here: string) {
@@ -37,8 +38,22 @@ export class Homes {
     );
   }
 
+  /** Whether its calls can be served here; it is at home here from now on where it was nowhere. */
+  async isHere(record: Where, driver: AnyDriver): Promise<boolean> {
+    if (this.#others.has(record.connectorId)) return false;
+    try {
+      await this.check(record, driver);
+      return true;
+    } catch (error) {
+      if (!isConnectorError(error) || error.code !== 'invalid_state') throw error;
+      this.#others.add(record.connectorId);
+      return false;
+    }
+  }
+
   /** The connector is gone. */
   forget(connectorId: string): void {
     this.#own.delete(connectorId);
+    this.#others.delete(connectorId);
   }
 }

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { InvocationEnd } from '../connectors/serverless/invocations.ts';
 import { serverlessConnector } from '../testing/serverless-suite.ts';
 import { Folders } from './folders.ts';
+import { silentLog } from './log.ts';
 import { InvocationResults } from './invocation-results.ts';
 import { ConnectorRegistry } from './registry.ts';
 
@@ -33,7 +34,7 @@ const end: InvocationEnd = {
 function results() {
   const folders = new Folders(dataDir);
   const folder = join(folders.connector('t', 'serverless', 'c'), 'results');
-  return { kept: new InvocationResults(folders), folder, files: () => readdir(folder) };
+  return { kept: new InvocationResults(folders, { log: silentLog }), folder, files: () => readdir(folder) };
 }
 
 it('names a file that is there before its row is, and removes it where the row is not written', async () => {

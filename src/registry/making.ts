@@ -168,7 +168,7 @@ export function makeConnector(
         ...(driver.outcomeOf && { outcomeOf: driver.outcomeOf }),
         invocations: logAtHome(record, driver, parts),
         worker: parts.invocations.worker,
-        clock: parts.clock,
+        clock: parts.invocations.clock,
         random: parts.random,
         callbackUrl: (requestId) => parts.addresses.callbackUrl(record, requestId),
       });
@@ -185,6 +185,12 @@ function logAtHome(record: ConnectorRecord, driver: AnyDriver, { invocations, ho
       return log.add(invocation);
     },
   };
+}
+
+/** Whether this server can run a connector's functions; what others have at home is theirs to run. */
+export async function isAtHome(connector: ServerlessConnector, { catalog, homes }: Parts): Promise<boolean> {
+  const { driver } = await catalog.load('serverless', connector.provider);
+  return homes.isHere(connector, driver);
 }
 
 /** A connector of the application's own class, in a process that has not registered the object. */

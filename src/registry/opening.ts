@@ -59,6 +59,11 @@ export type RegistryOptions = {
   readonly graceMs?: number;
   /** Asynchronous invocations that run at once, at most, and half as many of one tenant; 64 by default. */
   readonly maxInvocations?: number;
+  /**
+   * The id of the file connector that keeps results of over 256 KB, one that all servers reach. Without one they are in the
+   * data directory, or in their rows where servers share a database.
+   */
+  readonly resultsConnector?: string | undefined;
   /** Whether invocations that an earlier process accepted are run now; true by default. */
   readonly resumeInvocations?: boolean;
 };

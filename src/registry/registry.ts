@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { BaseConnector } from '../connectors/base.ts';
 import { FileConnector } from '../connectors/file/connector.ts';
 import type { ConnectorStatus, ConnectorType } from '../connectors/kinds.ts';
-import { ServerlessConnector } from '../connectors/serverless/connector.ts';
+import type { ServerlessConnector } from '../connectors/serverless/connector.ts';
 import type { FunctionCallback } from '../connectors/serverless/driver.ts';
 import { DriverConnector } from '../connectors/session.ts';
 import type { VectorConnector } from '../connectors/vector/connector.ts';
@@ -34,6 +34,7 @@ import {
   type VectorConnectorSpec,
 } from './spec.ts';
 import { ConnectorStats } from './stats.ts';
+import { functionsOf, takeUpWork } from './taking-up.ts';
 import { TenantView } from './tenant.ts';
 
 const SPECS_BEFORE_YIELD = 500;
@@ -91,7 +92,14 @@ export class ConnectorRegistry implements AsyncDisposable {
     const assembly = await assemble(options, (name, event) => events.emit(name, event));
     const registry = new ConnectorRegistry(assembly, events);
     await assembly.parts.store.peers?.watch((change) => registry.#heed(change));
-    await registry.#takeUpWork(options.resumeInvocations ?? true);
+    const { resumeInvocations: resume = true, resultsConnector } = options;
+    try {
+      const get = (connectorId: string) => registry.get(connectorId);
+      registry.#sweeping = (await takeUpWork(assembly.parts, { get, resume, resultsConnector })).sweeping;
+    } catch (error) {
+      await assembly.close();
+      throw error;
+    }
     return registry;
   }
 
@@ -228,6 +236,7 @@ export class ConnectorRegistry implements AsyncDisposable {
     this.#emit('removed', { tenantId: connector.tenantId, connectorId });
     if (isDriverKind(connector.connectorType)) {
       await this.#parts.folders.removeConnector(connector.tenantId, connector.connectorType, connectorId);
+      if (connector.connectorType === 'serverless') this.#parts.invocations.forget(connector);
     }
     return true;
   }
@@ -253,6 +262,7 @@ export class ConnectorRegistry implements AsyncDisposable {
     await this.#live.forget(ids);
     for (const connectorId of ids) this.#emit('removed', { tenantId, connectorId });
     await this.#parts.folders.removeTenant(tenantId);
+    this.#parts.invocations.forget({ tenantId });
     return ids.length;
   }
 
@@ -290,7 +300,7 @@ export class ConnectorRegistry implements AsyncDisposable {
    * @throws ConnectorError `permission_denied` alike for an invalid address and for a connector that is gone.
    */
   async functionCallback(connectorId: string, sealed: string): Promise<TakeCallback> {
-    const connector = await this.#functions(connectorId);
+    const connector = await functionsOf(connectorId, (id) => this.get(id));
     if (!connector) throw invalidAddress();
     const requestId = this.#parts.addresses.redeemCallback(connector, sealed);
     return (callback) => connector.completed(requestId, callback);
@@ -328,6 +338,11 @@ export class ConnectorRegistry implements AsyncDisposable {
   off<Name extends keyof RegistryEvents>(name: Name, listener: Listener<RegistryEvents[Name]>): this {
     this.#events.off(name, listener);
     return this;
+  }
+
+  /** Answers those who wait for an invocation, as it is by now, for a server that stops; everything else goes on until `close`. */
+  leave(): void {
+    this.#assembly.parts.invocations.leave();
   }
 
   /** Finishes accepted work, closes every client and the store. Calling it again waits for the same end. */
@@ -371,21 +386,6 @@ export class ConnectorRegistry implements AsyncDisposable {
 
   #emit<Name extends keyof RegistryEvents>(name: Name, event: RegistryEvents[Name]): void {
     this.#assembly.parts.emit(name, event);
-  }
-
-  /** Runs what an earlier process accepted and did not finish, and removes what expired or was left over. */
-  async #takeUpWork(resume: boolean): Promise<void> {
-    const { store, folders, log, invocations } = this.#parts;
-    this.#sweeping = folders
-      .sweep(async (id) => (await store.getConnector(null, id)) !== undefined)
-      .then(() => invocations.sweep())
-      .catch((error: unknown) => log.warn('what was left over was not removed', { error: String(error) }));
-    await invocations.start(resume ? (id) => this.#functions(id) : undefined);
-  }
-
-  async #functions(connectorId: string): Promise<ServerlessConnector | undefined> {
-    const connector = await this.get(connectorId).catch(absent);
-    return connector instanceof ServerlessConnector ? connector : undefined;
   }
 
   async #close(): Promise<void> {

@@ -5,7 +5,7 @@ import { isLoopback } from './guard.ts';
 import { httpApp } from './http.ts';
 import { serverLogger } from './logging.ts';
 
-/** How long stopping waits for what was accepted. */
+/** How long stopping waits for what was accepted, unless told. */
 const STOP_MS = 10_000;
 const IDLE_SWEEP_MS = 100;
 
@@ -27,8 +27,11 @@ export type ServerOptions = {
 export type RunningServer = {
   /** Where it listens: `http://127.0.0.1:7420`. */
   readonly url: string;
-  /** Stops accepting, finishes what it accepted for at most 10 seconds, and resolves. The registry stays open. */
-  close(): Promise<void>;
+  /**
+   * Stops accepting, finishes what it accepted for at most so long, 10 seconds by default, and resolves. The registry stays
+   * open; where it is closed next, `registry.leave()` before this answers those who wait for an invocation at once.
+   */
+  close(options?: { readonly graceMs?: number }): Promise<void>;
 };
 
 /**
@@ -61,10 +64,10 @@ export async function startServer({
       cause,
     });
   }
-  const stop = async () => {
+  const stop = async (graceMs: number) => {
     // A connection that was busy when stopping began becomes idle later, and would keep the server up.
     const sweep = setInterval(() => app.server.closeIdleConnections(), IDLE_SWEEP_MS);
-    const deadline = setTimeout(() => app.server.closeAllConnections(), STOP_MS);
+    const deadline = setTimeout(() => app.server.closeAllConnections(), graceMs);
     await app.close();
     clearInterval(sweep);
     clearTimeout(deadline);
@@ -76,7 +79,7 @@ export async function startServer({
   await registry.announce(url);
   return {
     url,
-    close: () => (closing ??= stop()),
+    close: ({ graceMs = STOP_MS } = {}) => (closing ??= stop(graceMs)),
   };
 }
 

@@ -22,6 +22,8 @@ export type Engine = {
 export type Words = {
   /** One member of a JSON text: a string as it is, an object as JSON, null where it is null. */
   json<T>(column: 'outcome', member: string): RawBuilder<T | null>;
+  /** The texts of a JSON array, for `in`: one statement serves however many there are. */
+  listed(json: string): RawBuilder<string>;
   /** Holds the rows that are read until the transaction ends. */
   hold<Q extends AnySelect>(query: Q): Q;
   /** The same, and steps over those that another transaction holds. */
@@ -36,6 +38,7 @@ type AnySelect = Pick<SelectQueryBuilder<never, never, unknown>, 'forNoKeyUpdate
 /** Transactions of SQLite that write run one after another, so there is nothing to hold. */
 const SQLITE: Words = {
   json: (column, member) => sql`json_extract(${sql.ref(column)}, ${sql.lit(`$.${member}`)})`,
+  listed: (json) => sql`(select value from json_each(${json}))`,
   hold: (query) => query,
   holdFree: (query) => query,
   queue: () => undefined,
@@ -47,6 +50,7 @@ const NO_TEXT = String.raw`\\u(0000|d[89a-f][0-9a-f]{2})`;
 const POSTGRES: Words = {
   json: (column, member) =>
     sql`regexp_replace(${sql.ref(column)}, ${sql.lit(NO_TEXT)}, '\\\\ufffd', 'g')::json ->> ${sql.lit(member)}`,
+  listed: (json) => sql`(select json_array_elements_text(${json}::json))`,
   // Not `for update`: whoever adds rows below one that is held need not wait. The methods are those of the query that came in, and so is what they answer.
   hold: (query) => query.forNoKeyUpdate() as unknown as typeof query,
   holdFree: (query) => query.forNoKeyUpdate().skipLocked() as unknown as typeof query,

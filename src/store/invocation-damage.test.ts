@@ -21,8 +21,13 @@ it('a damaged invocation holds up no other, neither of its connector nor of anot
   const damaged = sqlite.writer(null).updateTable('invocations').where('request_id', '=', 'damaged');
   await damaged.set({ request: '{"functionName":"gr' }).execute();
   const claim = async () => {
-    const wants = [its, others].map(({ tenantId, connectorId }) => ({ tenantId, connectorId, limit: 1 }));
-    const claimed = await store.claimInvocations(wants, CREATED, new Date(CREATED.getTime() + 30_000));
+    const wants = [its, others].map(({ tenantId, connectorId }) => ({
+      tenantId,
+      connectorId,
+      limit: 1,
+      maxConcurrency: 9,
+    }));
+    const { claimed } = await store.claimInvocations(wants, CREATED, new Date(CREATED.getTime() + 30_000));
     return claimed.map(({ requestId }) => requestId);
   };
   expect(await claim()).toEqual(['other']);

@@ -88,6 +88,31 @@ export const END = prepared<EndValues, never>(
       .where('due_at', 'is not', null) as never,
 );
 
+/** Of these, the ones that have not ended. The ids are a JSON text, so that there is one statement for any number. */
+export const OPEN = prepared<{ readonly requestIds: string }, Pick<InvocationRow, 'request_id'>>(
+  (db, value) =>
+    db
+      .selectFrom('invocations')
+      .select('request_id')
+      .where(({ eb, ref }) => eb(ref('request_id'), 'in', wordsOf(db).listed(value('requestIds'))))
+      .where('due_at', 'is not', null),
+);
+
+/** Holds them in the order of their ids, as all who write several do, and leaves those that somebody is at. */
+export const REMOVE_EXPIRED = prepared<{ readonly requestIds: string; readonly at: number }, never>(
+  (db, value) =>
+    db.deleteFrom('invocations').where('request_id', 'in', (eb) =>
+      eb
+        .selectFrom('invocations')
+        .select('request_id')
+        .where(({ eb, ref }) => eb(ref('request_id'), 'in', wordsOf(db).listed(value('requestIds'))))
+        // One that was begun anew meanwhile has no such time any more.
+        .where('expires_at', '<', value('at'))
+        .orderBy('request_id')
+        .$call(wordsOf(db).holdFree),
+    ) as never,
+);
+
 /** Jumps from one connector to the next on the index, however many rows each has. */
 export const DUE_CONNECTORS = prepared<{ readonly dueBy: number }, Place>((db, value) => ({
   compile: () =>

@@ -17,7 +17,7 @@ async function storeWith(limits: RoomLimits) {
   await migrate(sqlite.writer(null));
   const store = {
     ...connectorStore(sqlite),
-    ...invocationStore(sqlite, new InvocationRoom(limits)),
+    ...invocationStore(sqlite, new InvocationRoom({ limits })),
   } as unknown as Store; // the rest of it is not used here
   const { stored, fresh } = storeSuite(() => store);
   const place = async (tenantId: string) => (await stored({ connectorType: 'serverless', tenantId })).record;

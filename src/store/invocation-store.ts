@@ -1,21 +1,16 @@
 import { sql } from 'kysely';
-import {
-  KEY_TTL_MS,
-  neverRan,
-  type InvocationLease,
-  type InvocationRecord,
-} from '../connectors/serverless/invocations.ts';
+import { KEY_TTL_MS, neverRan, type InvocationRecord } from '../connectors/serverless/invocations.ts';
 import { ConnectorError } from '../errors/error.ts';
 import { type Engine, wordsOf } from './engine.ts';
+import { ownClaims, sharedClaims } from './invocation-claims.ts';
 import { InvocationRoom } from './invocation-room.ts';
 import {
-  CLAIM,
   DUE_CONNECTORS,
-  DUE_ROWS,
   END,
   HELD_ROW,
+  OPEN,
   type Place,
-  RENEW,
+  REMOVE_EXPIRED,
   ROW,
 } from './invocation-queries.ts';
 import {
@@ -43,6 +38,7 @@ type InvocationStore = Pick<
   | 'cancelInvocation'
   | 'getInvocation'
   | 'listInvocations'
+  | 'endedInvocations'
   | 'dueInvocations'
   | 'releaseInvocations'
   | 'removeExpiredInvocations'
@@ -53,67 +49,29 @@ const ROWS_PER_DELETE = 200;
 
 /** The part of the store that keeps invocations. */
 export function invocationStore(
-  { reader, writer }: Engine,
-  room: InvocationRoom = new InvocationRoom(),
+  engine: Engine,
+  room: InvocationRoom = new InvocationRoom({ isShared: engine.peers !== undefined }),
 ): InvocationStore {
+  const { reader, writer } = engine;
   return {
-    addInvocation(invocation) {
-      return writer(invocation.tenantId)
-        .transaction()
-        .execute(async (db) => {
-          const known = await holderOfKey(db, invocation);
-          if (known === undefined) {
-            await insertBelowConnector(db, invocation, room);
-            return { record: invocation, isNew: true };
-          }
-          const isSame = known.payloadHash === invocation.payloadHash;
-          if (!neverRan(known) || !isSame) return { record: known, isNew: false };
-          return { record: await beginAnew(db, known, invocation), isNew: true };
-        });
-    },
+    ...(engine.peers ? sharedClaims(engine) : ownClaims(engine)),
 
-    claimInvocations(wants, now, leaseEnd) {
-      const dueBy = now.getTime();
-      const dueAt = leaseEnd.getTime();
-      return writer(null)
-        .transaction()
-        .execute(async (db) => {
-          const claimed: InvocationRow[] = [];
-          for (const { tenantId, connectorId, limit } of wants) {
-            const { rows } = await DUE_ROWS(db, { tenantId, connectorId, limit, dueBy });
-            claimed.push(...rows);
-          }
-          const taken = claimed.map((row) => {
-            const interrupted = row.status === 'running' && row.native === null;
-            const takeovers = row.takeovers + (interrupted ? 1 : 0);
-            return {
-              interrupted,
-              row: { ...row, status: 'running', due_at: dueAt, fence: row.fence + 1, takeovers },
-            };
-          });
-          for (const { row } of taken) await CLAIM(db, row);
-          return taken.flatMap(({ row, interrupted }) => {
-            try {
-              return [{ ...invocationRecord(row), interrupted }];
-            } catch {
-              // It is damaged, as whoever asks for it is told. It is out of the way of the others until the lease ends.
-              return [];
-            }
-          });
-        });
-    },
-
-    renewInvocations(leases, leaseEnd) {
-      return writer(null)
-        .transaction()
-        .execute(async (db) => {
-          const held: InvocationLease[] = [];
-          for (const lease of leases) {
-            const { numAffectedRows } = await RENEW(db, { ...lease, dueAt: leaseEnd.getTime() });
-            if (numAffectedRows === 1n) held.push(lease);
-          }
-          return held;
-        });
+    async addInvocation(invocation) {
+      const db = writer(invocation.tenantId);
+      if (invocation.idempotencyKey === null) {
+        await insertBelowConnector(db, invocation, room);
+        return { record: invocation, isNew: true };
+      }
+      return db.transaction().execute(async (db) => {
+        const known = await holderOfKey(db, invocation);
+        if (known === undefined) {
+          await insertBelowConnector(db, invocation, room);
+          return { record: invocation, isNew: true };
+        }
+        const isSame = known.payloadHash === invocation.payloadHash;
+        if (!neverRan(known) || !isSame) return { record: known, isNew: false };
+        return { record: await beginAnew(db, known, invocation), isNew: true };
+      });
     },
 
     async endInvocation(lease, end) {
@@ -191,6 +149,12 @@ export function invocationStore(
       return rows.map((row: SummaryRow) => invocationSummary(row));
     },
 
+    async endedInvocations(requestIds) {
+      const { rows } = await OPEN(reader(null), { requestIds: JSON.stringify(requestIds) });
+      const open = new Set(rows.map(({ request_id }) => request_id));
+      return requestIds.filter((requestId) => !open.has(requestId));
+    },
+
     async dueInvocations(now) {
       const { rows } = await DUE_CONNECTORS(reader(null), { dueBy: now.getTime() });
       return rows;
@@ -225,12 +189,7 @@ export function invocationStore(
         if (files.length > 0) await forget?.(files);
         const ids = expired.map(({ request_id }) => request_id);
         if (ids.length > 0)
-          await writer(null)
-            .deleteFrom('invocations')
-            .where('request_id', 'in', ids)
-            // One that was begun anew meanwhile has no such time any more.
-            .where('expires_at', '<', at.getTime())
-            .execute();
+          await REMOVE_EXPIRED(writer(null), { requestIds: JSON.stringify(ids), at: at.getTime() });
         removed += ids.length;
         if (ids.length < ROWS_PER_DELETE) return removed;
       }

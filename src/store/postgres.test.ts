@@ -85,13 +85,14 @@ describe.skipIf(noPostgres !== undefined)('PostgreSQL', () => {
     const other = await SqlStore.open({ databaseUrl });
     const ids = Array.from({ length: 40 }, () => suite.fresh('request'));
     for (const requestId of ids) await store.addInvocation(invocation(record, { requestId }));
-    const want = { tenantId: record.tenantId, connectorId: record.connectorId, limit: 5 };
+    const { tenantId, connectorId } = record;
+    const want = { tenantId, connectorId, limit: 5, maxConcurrency: 99 };
     const end = new Date(NOW.getTime() + 30_000);
     const claims = await Promise.all(
       Array.from({ length: 16 }, (_, i) => (i % 2 ? store : other).claimInvocations([want], NOW, end)),
     );
     await other.close();
-    const claimed = claims.flat().map(({ requestId }) => requestId);
+    const claimed = claims.flatMap((claim) => claim.claimed).map(({ requestId }) => requestId);
     expect(new Set(claimed).size).toBe(claimed.length);
     expect(claimed.length).toBeGreaterThan(0);
   });

@@ -1,8 +1,8 @@
 import type { ConnectorActivity, ConnectorRecord } from '../connectors/base.ts';
 import type { ConnectorStatus, ConnectorType } from '../connectors/kinds.ts';
 import type {
-  ClaimedInvocation,
   ClaimWant,
+  InvocationClaim,
   InvocationDeferral,
   InvocationEnd,
   InvocationFilter,
@@ -163,11 +163,7 @@ export interface Store {
     invocation: InvocationRecord,
   ): Promise<{ readonly record: InvocationRecord; readonly isNew: boolean }>;
   /** See `InvocationQueue.claim`. */
-  claimInvocations(
-    wants: readonly ClaimWant[],
-    now: Date,
-    leaseEnd: Date,
-  ): Promise<readonly ClaimedInvocation[]>;
+  claimInvocations(wants: readonly ClaimWant[], now: Date, leaseEnd: Date): Promise<InvocationClaim>;
   /** See `InvocationQueue.renew`. */
   renewInvocations(leases: readonly InvocationLease[], leaseEnd: Date): Promise<readonly InvocationLease[]>;
   /** False where another worker holds it by now, or it has ended. */
@@ -195,6 +191,8 @@ export interface Store {
     connectorId: string,
     filter: InvocationFilter,
   ): Promise<readonly InvocationSummary[]>;
+  /** Of these, the ones that have ended, or are gone. For administrators. */
+  endedInvocations(requestIds: readonly string[]): Promise<readonly string[]>;
   /** The connectors with an invocation that is due. */
   dueInvocations(now: Date): Promise<readonly Pick<InvocationRecord, 'tenantId' | 'connectorId'>[]>;
   /** Makes all that runs due at once; for who knows that no other process is at it. */

@@ -1,5 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import type { InvocationEnd, InvocationRecord } from '../connectors/serverless/invocations.ts';
+import type {
+  InvocationClaim,
+  InvocationEnd,
+  InvocationRecord,
+} from '../connectors/serverless/invocations.ts';
 import { CREATED, invocation, type StoreSuite } from './store-suite.ts';
 
 /** Invocations, from being queued to being forgotten. */
@@ -16,11 +20,20 @@ export function testInvocations(suite: StoreSuite): void {
   };
   const found = ({ tenantId, connectorId, requestId }: InvocationRecord) =>
     store().getInvocation(tenantId, connectorId, requestId);
-  const shared = { suite, call, added, found };
+  const claim = async (
+    { tenantId, connectorId }: InvocationRecord,
+    limit: number,
+    now: Date,
+    leaseEnd: Date,
+    maxConcurrency = 99,
+  ) => store().claimInvocations([{ tenantId, connectorId, limit, maxConcurrency }], now, leaseEnd);
+  const claimed = async (...given: Parameters<typeof claim>) => (await claim(...given)).claimed;
+  const shared = { suite, call, added, found, claimed, claim };
   describe('invocations', () => {
     testKeeping(shared);
     testKeys(shared);
     testLeases(shared);
+    testEnds(shared);
     testListing(shared);
     testForgetting(shared);
   });
@@ -31,9 +44,17 @@ type Shared = {
   readonly call: (patch?: Partial<InvocationRecord>) => Promise<InvocationRecord>;
   readonly added: (patch?: Partial<InvocationRecord>) => Promise<InvocationRecord>;
   readonly found: (one: InvocationRecord) => Promise<InvocationRecord | undefined>;
+  readonly claim: (
+    one: InvocationRecord,
+    limit: number,
+    now: Date,
+    leaseEnd: Date,
+    maxConcurrency?: number,
+  ) => Promise<InvocationClaim>;
+  readonly claimed: (...given: Parameters<Shared['claim']>) => Promise<InvocationClaim['claimed']>;
 };
 
-function testKeeping({ suite: { store, fresh, stored }, call, added, found }: Shared): void {
+function testKeeping({ suite: { store, fresh, stored }, call, added, found, claimed }: Shared): void {
   it('come back as they were added, and as they ended', async () => {
     const one = await added({ payload: { ключ: [1, 'two', { __proto__: null }] } });
     expect(await found(one)).toEqual(one);
@@ -72,7 +93,7 @@ function testKeeping({ suite: { store, fresh, stored }, call, added, found }: Sh
     expect(await store().deferInvocation(foreign, DEFERRED)).toBe(false);
     expect(await store().renewInvocations([foreign], LATER)).toEqual([]);
     expect(await store().cancelInvocation(tenantId, connectorId, requestId, ENDED)).toBeUndefined();
-    expect(await store().claimInvocations([{ tenantId, connectorId, limit: 9 }], NOW, LATER)).toEqual([]);
+    expect(await claimed(foreign, 9, NOW, LATER)).toEqual([]);
     expect(await store().listInvocations(tenantId, connectorId, { limit: 9 })).toEqual([]);
     expect(await found(foreign)).toBeUndefined();
     const sibling = (await stored()).record.connectorId;
@@ -82,7 +103,7 @@ function testKeeping({ suite: { store, fresh, stored }, call, added, found }: Sh
 
   it('are cancelled whoever holds them, once', async () => {
     const one = await added();
-    const [held] = await store().claimInvocations([{ ...one, limit: 1 }], NOW, LATER);
+    const [held] = await claimed(one, 1, NOW, LATER);
     const { tenantId, connectorId, requestId } = one;
     const cancelled = { ...ENDED, status: 'cancelled', result: null } as const;
     const answer = await store().cancelInvocation(tenantId, connectorId, requestId, cancelled);
@@ -167,17 +188,17 @@ function testKeys({ suite: { store, fresh }, call, added, found }: Shared): void
   });
 }
 
-function testLeases({ suite: { store, fresh }, added, found }: Shared): void {
+function testLeases({ suite: { store, fresh }, added, found, claimed }: Shared): void {
   it('are taken up once they are due, oldest first, and by one alone', async () => {
     const late = await added({ dueAt: new Date(3_000) });
     const early = { ...late, requestId: fresh('request'), dueAt: new Date(1_000) };
     const future = { ...late, requestId: fresh('request'), dueAt: new Date(5_001) };
     await store().addInvocation(early);
     await store().addInvocation(future);
-    const want = [{ ...late, limit: 9 }];
+    const want = [late, 9] as const;
     const both = await Promise.all([
-      store().claimInvocations(want, new Date(5_000), LATER),
-      store().claimInvocations(want, new Date(5_000), LATER),
+      claimed(...want, new Date(5_000), LATER),
+      claimed(...want, new Date(5_000), LATER),
     ]);
     const held = { status: 'running', dueAt: LATER, fence: 1, interrupted: false } as const;
     expect(both).toEqual([
@@ -193,16 +214,16 @@ function testLeases({ suite: { store, fresh }, added, found }: Shared): void {
   it('are taken up in the number that is wanted', async () => {
     const one = await added();
     for (let i = 0; i < 4; i++) await store().addInvocation({ ...one, requestId: fresh('request') });
-    expect(await store().claimInvocations([{ ...one, limit: 2 }], NOW, LATER)).toHaveLength(2);
-    expect(await store().claimInvocations([{ ...one, limit: 9 }], NOW, LATER)).toHaveLength(3);
+    expect(await claimed(one, 2, NOW, LATER)).toHaveLength(2);
+    expect(await claimed(one, 9, NOW, LATER)).toHaveLength(3);
   });
 
   it('are taken over when a lease ends, and what the worker before says is refused', async () => {
     const one = await added();
-    const want = [{ ...one, limit: 1 }];
-    const [first] = await store().claimInvocations(want, NOW, new Date(NOW.getTime() + 30_000));
-    expect(await store().claimInvocations(want, new Date(NOW.getTime() + 29_999), LATER)).toEqual([]);
-    const [second] = await store().claimInvocations(want, new Date(NOW.getTime() + 30_000), LATER);
+    const want = [one, 1] as const;
+    const [first] = await claimed(...want, NOW, new Date(NOW.getTime() + 30_000));
+    expect(await claimed(...want, new Date(NOW.getTime() + 29_999), LATER)).toEqual([]);
+    const [second] = await claimed(...want, new Date(NOW.getTime() + 30_000), LATER);
     expect(second).toMatchObject({ requestId: one.requestId, fence: 2, takeovers: 1, interrupted: true });
     if (!first || !second) throw new Error('nobody took it up');
     expect(await store().renewInvocations([first], LATER)).toEqual([]);
@@ -212,18 +233,33 @@ function testLeases({ suite: { store, fresh }, added, found }: Shared): void {
     expect(await found(one)).toMatchObject({ status: 'completed', result: ENDED.result });
   });
 
+  it('of several connectors are taken up and renewed together', async () => {
+    const [one, two] = [await added(), await added()];
+    const wants = [one, two].map(({ tenantId, connectorId }) => ({
+      ...{ tenantId, connectorId, limit: 2, maxConcurrency: 9 },
+    }));
+    const { claimed: both, full } = await store().claimInvocations(wants, NOW, LATER);
+    expect(both.map(({ requestId }) => requestId).toSorted()).toEqual(
+      [one.requestId, two.requestId].toSorted(),
+    );
+    expect(full).toEqual([]);
+    const stale = both.map((held, i) => (i === 0 ? held : { ...held, fence: held.fence - 1 }));
+    expect(await store().renewInvocations(stale, LATER)).toEqual([both[0]]);
+    expect(await store().renewInvocations([], LATER)).toEqual([]);
+  });
+
   it('stay with a worker that renews its lease', async () => {
     const one = await added();
-    const want = [{ ...one, limit: 1 }];
-    const [held] = await store().claimInvocations(want, NOW, new Date(NOW.getTime() + 30_000));
+    const want = [one, 1] as const;
+    const [held] = await claimed(...want, NOW, new Date(NOW.getTime() + 30_000));
     expect(await store().renewInvocations([held ?? one], LATER)).toEqual([held]);
-    expect(await store().claimInvocations(want, new Date(LATER.getTime() - 1), LATER)).toEqual([]);
+    expect(await claimed(...want, new Date(LATER.getTime() - 1), LATER)).toEqual([]);
   });
 
   it('wait until they are due again when a worker lets go of them', async () => {
     const one = await added();
-    const want = [{ ...one, limit: 1 }];
-    const [held] = await store().claimInvocations(want, NOW, LATER);
+    const want = [one, 1] as const;
+    const [held] = await claimed(...want, NOW, LATER);
     expect(await store().deferInvocation(held ?? one, DEFERRED)).toBe(true);
     expect(await found(one)).toMatchObject({
       status: 'queued',
@@ -231,30 +267,30 @@ function testLeases({ suite: { store, fresh }, added, found }: Shared): void {
       dueAt: DEFERRED.dueAt,
       fence: 1,
     });
-    expect(await store().claimInvocations(want, new Date(DEFERRED.dueAt.getTime() - 1), LATER)).toEqual([]);
-    const [again] = await store().claimInvocations(want, DEFERRED.dueAt, LATER);
+    expect(await claimed(...want, new Date(DEFERRED.dueAt.getTime() - 1), LATER)).toEqual([]);
+    const [again] = await claimed(...want, DEFERRED.dueAt, LATER);
     expect(again).toMatchObject({ fence: 2, failures: 1, interrupted: false });
   });
 
   it('remember the run that a platform carries on', async () => {
     const one = await added();
-    const want = [{ ...one, limit: 1 }];
-    const [held] = await store().claimInvocations(want, NOW, LATER);
+    const want = [one, 1] as const;
+    const [held] = await claimed(...want, NOW, LATER);
     const native = { kind: 'workflow', id: 'run-1' };
     await store().deferInvocation(held ?? one, { ...DEFERRED, status: 'running', native });
     expect(await found(one)).toMatchObject({ status: 'running', native });
     // It is nobody's lease that could be taken from him.
     await store().releaseInvocations(NOW);
     expect(await found(one)).toMatchObject({ dueAt: DEFERRED.dueAt });
-    const [again] = await store().claimInvocations(want, DEFERRED.dueAt, LATER);
+    const [again] = await claimed(...want, DEFERRED.dueAt, LATER);
     expect(again).toMatchObject({ native, interrupted: false });
   });
 
   it('that ran are due at once when it is known that nobody runs them', async () => {
     const one = await added();
-    await store().claimInvocations([{ ...one, limit: 1 }], NOW, LATER);
+    await claimed(one, 1, NOW, LATER);
     await store().releaseInvocations(NOW);
-    const [again] = await store().claimInvocations([{ ...one, limit: 1 }], NOW, LATER);
+    const [again] = await claimed(one, 1, NOW, LATER);
     expect(again).toMatchObject({ fence: 2, interrupted: true });
   });
 
@@ -265,6 +301,20 @@ function testLeases({ suite: { store, fresh }, added, found }: Shared): void {
     await store().releaseInvocations(NOW);
     expect(await found(ahead)).toMatchObject({ status: 'queued', dueAt: NOW });
     expect(await found(waits)).toMatchObject({ status: 'queued', dueAt: soon });
+  });
+}
+
+function testEnds({ suite: { store, fresh }, added, claimed }: Shared): void {
+  it('are known to have ended, or to be gone, by their ids alone', async () => {
+    const [queued, running, ended, cancelled] = [await added(), await added(), await added(), await added()];
+    await claimed(running, 1, NOW, LATER);
+    await store().endInvocation(ended, ENDED);
+    const { tenantId, connectorId, requestId } = cancelled;
+    await store().cancelInvocation(tenantId, connectorId, requestId, { ...ENDED, status: 'cancelled' });
+    const ids = [queued, running, ended, cancelled].map((one) => one.requestId);
+    const gone = fresh('request');
+    expect(await store().endedInvocations([...ids, gone])).toEqual([ended.requestId, requestId, gone]);
+    expect(await store().endedInvocations([])).toEqual([]);
   });
 }
 

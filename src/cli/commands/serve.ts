@@ -17,6 +17,9 @@ import type { Terminal } from '../terminal.ts';
 import { tourView } from '../tour-view.ts';
 import { nextCommands } from './tour.ts';
 
+/** Of the ten seconds that stopping takes at most: for what was accepted. Then the rest is ended, or handed over. */
+const FINISH_MS = 6_000;
+
 type ServeFlags = {
   readonly host?: string;
   readonly port?: number;
@@ -73,7 +76,10 @@ export function addServeCommands(program: Command, terminal: Terminal, settings:
     const logger = serverLogger({ level }, pino.destination({ fd: 2, sync: true }));
     const target = { ...targetFor(command, settings), url: undefined };
     const tls = await certificate(flags);
-    await using registry = await openServedRegistry(target, terminal, registryLog(logger));
+    await using registry = await openServedRegistry(target, terminal, {
+      log: registryLog(logger),
+      graceMs: FINISH_MS,
+    });
     const server = await startServer({
       registry,
       host: flags.host ?? settings.CONNECTORS_HOST,
@@ -90,7 +96,8 @@ export function addServeCommands(program: Command, terminal: Terminal, settings:
       if (!terminal.signal.aborted) throw error;
     } finally {
       say(terminal, 'stopping: finishing what was accepted');
-      await server.close();
+      registry.leave();
+      await server.close({ graceMs: FINISH_MS });
     }
   }
 

@@ -21,6 +21,8 @@ type Lane<W> = {
   running: number;
   /** There may be work that nobody has taken up; counts offers, so that one made meanwhile is not lost. */
   offers: number;
+  /** There is more, for when one of its own turns is done: other servers use the rest of what may run at once. */
+  isFull: boolean;
 };
 
 type Tenant<W> = { running: number; readonly lanes: Map<string, Lane<W>> };
@@ -47,12 +49,17 @@ export class FairTurns<W extends Worked> {
     return this.#tenants.size > 0;
   }
 
+  /** Whether anything runs. */
+  get running(): boolean {
+    return this.#running > 0;
+  }
+
   /** A connector may have work. */
   offer(worked: W): void {
     const { tenantId, connectorId } = worked;
     const tenant = this.#tenants.get(tenantId) ?? { running: 0, lanes: new Map<string, Lane<W>>() };
     this.#tenants.set(tenantId, tenant);
-    const lane = tenant.lanes.get(connectorId) ?? { worked, running: 0, offers: 0 };
+    const lane = tenant.lanes.get(connectorId) ?? { worked, running: 0, offers: 0, isFull: false };
     lane.offers += 1;
     tenant.lanes.set(connectorId, lane);
   }
@@ -64,21 +71,37 @@ export class FairTurns<W extends Worked> {
       const lane = this.#next();
       if (!lane) break;
       const { worked, offers } = lane;
-      const { tenantId, connectorId } = worked;
+      const { tenantId, connectorId, maxConcurrency } = worked;
       const limit = (taken.get(lane)?.limit ?? 0) + 1;
-      taken.set(lane, { worked, tenantId, connectorId, limit, offers });
+      taken.set(lane, { worked, tenantId, connectorId, maxConcurrency, limit, offers });
     }
     return [...taken.values()];
   }
 
-  /** What came of turns that were taken: `used` go on until `done`, the others are given back. */
-  settle({ tenantId, connectorId, limit, offers }: Taken<W>, used: number): void {
+  /**
+   * What came of turns that were taken: `used` go on until `done`, the others are given back.
+   *
+   * @param isFull there may be more, but as many run already as may, on this server and others.
+   */
+  settle({ tenantId, connectorId, limit, offers }: Taken<W>, used: number, isFull = false): void {
     const lane = this.#tenants.get(tenantId)?.lanes.get(connectorId);
-    if (lane && used < limit && lane.offers === offers) lane.offers = 0;
-    this.done(tenantId, connectorId, limit - used);
+    if (lane && used < limit && lane.offers === offers) {
+      lane.offers = 0;
+      lane.isFull = isFull;
+    }
+    this.#giveBack(tenantId, connectorId, limit - used);
   }
 
-  done(tenantId: string, connectorId: string, turns = 1): void {
+  done(tenantId: string, connectorId: string): void {
+    const lane = this.#tenants.get(tenantId)?.lanes.get(connectorId);
+    if (lane?.isFull) {
+      lane.isFull = false;
+      lane.offers += 1;
+    }
+    this.#giveBack(tenantId, connectorId, 1);
+  }
+
+  #giveBack(tenantId: string, connectorId: string, turns: number): void {
     const tenant = this.#tenants.get(tenantId);
     const lane = tenant?.lanes.get(connectorId);
     if (!tenant || !lane) return;

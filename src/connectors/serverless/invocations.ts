@@ -91,7 +91,18 @@ export type ClaimedInvocation = InvocationRecord & {
 };
 
 /** How many invocations of a connector a worker would take up. */
-export type ClaimWant = Pick<InvocationRecord, 'tenantId' | 'connectorId'> & { readonly limit: number };
+export type ClaimWant = Pick<InvocationRecord, 'tenantId' | 'connectorId'> & {
+  readonly limit: number;
+  /** How many of them may run at once, on all servers that share the store. */
+  readonly maxConcurrency: number;
+};
+
+/** What came of it. */
+export type InvocationClaim = {
+  readonly claimed: readonly ClaimedInvocation[];
+  /** Ids of connectors of which as many run as may, on this server and others: more may be due. */
+  readonly full: readonly string[];
+};
 
 /** Which invocations to list, newest first. */
 export type InvocationFilter = {
@@ -125,13 +136,15 @@ export interface InvocationLog {
 /** What a worker asks of the store. Every method is durable when it resolves. */
 export interface InvocationQueue {
   /** Takes up what is due, oldest first, until `leaseEnd`; what another worker holds and did not finish in time included. */
-  claim(wants: readonly ClaimWant[], now: Date, leaseEnd: Date): Promise<readonly ClaimedInvocation[]>;
+  claim(wants: readonly ClaimWant[], now: Date, leaseEnd: Date): Promise<InvocationClaim>;
   /** Prolongs leases; those that are still held. */
   renew(leases: readonly InvocationLease[], leaseEnd: Date): Promise<readonly InvocationLease[]>;
   /** False where the lease was lost: nothing is written then. */
   end(lease: InvocationLease, end: InvocationEnd): Promise<boolean>;
   /** False where the lease was lost. */
   defer(lease: InvocationLease, deferral: InvocationDeferral): Promise<boolean>;
+  /** Of these, the ones that have ended, or are gone. */
+  ended(requestIds: readonly string[]): Promise<readonly string[]>;
   /** The connectors with something due. */
   due(now: Date): Promise<readonly Pick<InvocationRecord, 'tenantId' | 'connectorId'>[]>;
 }

@@ -51,8 +51,8 @@ export class StoredInvocations {
   /**
    * The same for a caller who waits for an answer of the function.
    *
-   * @throws ConnectorError `timeout` where it goes on; whatever else it ended with: `timeout`, `cancelled`, `backend_error` for one that is lost, and
-   *   the platform's failure.
+   * @throws ConnectorError `timeout` where it goes on, `unavailable` where this server is being closed before its end; whatever else it ended
+   *   with: `timeout`, `cancelled`, `backend_error` for one that is lost, and the platform's failure.
    */
   async answered(
     requestId: string,
@@ -60,7 +60,8 @@ export class StoredInvocations {
     signal: AbortSignal | undefined,
   ): Promise<InvocationRecord> {
     const record = await this.ended(requestId, limitMs, signal);
-    const failure = record.endedAt === null ? notYet(record, limitMs) : failureOf(record);
+    const open = this.#parts.worker.leaving.aborted ? leaving(record) : notYet(record, limitMs);
+    const failure = record.endedAt === null ? open : failureOf(record);
     if (failure) throw this.#parts.named(failure);
     return record;
   }
@@ -70,17 +71,18 @@ export class StoredInvocations {
     requestId: string,
     signal: AbortSignal | undefined,
   ): Promise<InvocationRecord> {
-    const signals = signal ? [over, signal] : [over];
+    const { worker } = this.#parts;
+    const signals = [over, worker.leaving, ...(signal ? [signal] : [])];
     for (;;) {
-      const leaving = new AbortController();
+      const looked = new AbortController();
       // Listening before looking, so that no end falls between the two.
-      const changed = this.#parts.worker.change(requestId, AbortSignal.any([leaving.signal, ...signals]));
+      const changed = worker.change(requestId, AbortSignal.any([looked.signal, ...signals]));
       try {
         const record = await this.get(requestId, signal);
-        if (record.endedAt !== null || over.aborted) return record;
+        if (record.endedAt !== null || over.aborted || worker.leaving.aborted) return record;
         await changed;
       } finally {
-        leaving.abort();
+        looked.abort();
       }
     }
   }
@@ -92,6 +94,15 @@ function notYet({ requestId, status }: InvocationRecord, limitMs: number): Conne
     'timeout',
     `the call that has the idempotency key has not ended within ${limitMs / 1000} s; ask for invocation ${requestId} later`,
     { details: { requestId, status, timeoutMs: limitMs } },
+  );
+}
+
+/** The same key asks for it again, on this server or another. */
+function leaving({ requestId, status }: InvocationRecord): ConnectorError {
+  return new ConnectorError(
+    'unavailable',
+    `the server is stopping before the end of invocation ${requestId}; ask again under the same key`,
+    { details: { requestId, status }, retryAfterMs: 1_000 },
   );
 }
 

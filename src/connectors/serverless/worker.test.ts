@@ -33,6 +33,7 @@ function queueOf(store: Store): InvocationQueue {
     renew: (...given) => store.renewInvocations(...given),
     end: (...given) => store.endInvocation(...given),
     defer: (...given) => store.deferInvocation(...given),
+    ended: (...given) => store.endedInvocations(...given),
     due: (...given) => store.dueInvocations(...given),
   };
 }
@@ -146,7 +147,11 @@ describe('a worker that is stopped', () => {
     first.watch();
     await expect.poll(() => statusOf(one)).toBe('running');
     const later = new Date(CREATED.getTime() + LEASE_MS);
-    await store.claimInvocations([{ ...one, limit: 1 }], later, new Date(later.getTime() + LEASE_MS));
+    await store.claimInvocations(
+      [{ ...one, limit: 1, maxConcurrency: 9 }],
+      later,
+      new Date(later.getTime() + LEASE_MS),
+    );
     await clock.advance(LEASE_MS / 3);
     await expect.poll(() => aborted).toEqual([one.requestId]);
   });

@@ -4,11 +4,15 @@ import { ConnectorError } from '../../errors/error.ts';
 import { FairTurns, type Ceilings, type Taken, type Worked } from './fair-turns.ts';
 import type {
   ClaimedInvocation,
+  InvocationClaim,
   InvocationDeferral,
   InvocationEnd,
   InvocationLease,
   InvocationQueue,
 } from './invocations.ts';
+import { DueTime } from './due-time.ts';
+import { EndsElsewhere } from './ends-elsewhere.ts';
+import { Waiters } from './waiters.ts';
 
 /** How long a worker holds an invocation without saying that it still does, in milliseconds. */
 export const LEASE_MS = 30_000;
@@ -16,6 +20,10 @@ export const LEASE_MS = 30_000;
 const RENEW_MS = LEASE_MS / 3;
 /** How often it looks for what other workers left; what they held is taken up within a lease and this. */
 export const SCAN_MS = 5_000;
+/** The same where others do so: what one of them cannot run is another's to find. */
+export const SHARED_SCAN_MS = 1_000;
+/** How long a run that is given up may take to end before its lease is handed over all the same. */
+export const HAND_OVER_MS = 1_500;
 /** Between two attempts to store an end or to take something up, when the store fails. */
 const STORE_AGAIN_MS = 1_000;
 
@@ -39,6 +47,8 @@ export type WorkerOptions = {
   readonly clock: Clock;
   readonly log: Log;
   readonly ceilings: Ceilings;
+  /** Where other servers run what is stored as well: the time that all of them go by. */
+  readonly shared?: { now(): number } | undefined;
 };
 
 type Held = { readonly lease: InvocationLease; readonly ending: AbortController; untilMs: number };
@@ -56,49 +66,75 @@ export class InvocationWorker {
   readonly #log: Log;
   readonly #turns: FairTurns<InvocationRunner>;
   readonly #held = new Set<Held>();
-  readonly #waiting = new Map<string, Set<() => void>>();
+  readonly #waiters = new Waiters();
   readonly #timers = new Set<() => void>();
+  readonly #leaving = new AbortController();
   readonly #closing = new AbortController();
   readonly #idle = new Set<() => void>();
-  readonly #zeroMs: number;
+  readonly #time: DueTime;
+  /** Undefined where there are no other servers. */
+  readonly #elsewhere: EndsElsewhere<Held> | undefined;
   #filling = false;
   #isRenewing = false;
+  #handsOver = false;
 
-  constructor({ queue, clock, log, ceilings }: WorkerOptions) {
+  constructor({ queue, clock, log, ceilings, shared }: WorkerOptions) {
     this.#queue = queue;
     this.#clock = clock;
     this.#log = log;
     this.#turns = new FairTurns(ceilings);
-    this.#zeroMs = clock.now() - clock.monotonicMs();
+    this.#time = new DueTime(clock, shared);
+    if (!shared) return;
+    this.#elsewhere = new EndsElsewhere({
+      ended: (requestIds) => queue.ended(requestIds),
+      held: () => [...this.#held].map((held) => [held.lease.requestId, held] as const),
+      waited: () => this.#waiters.requestIds,
+      later: (ms, task) => this.#later(ms, task),
+      stop: ({ ending }) => ending.abort(),
+      wake: (requestId) => this.wake(requestId),
+    });
   }
 
-  /**
-   * The time by which invocations are due: the date when the worker was made and what went by since. Where the machine's
-   * date jumps, neither do leases end nor does what waits wait for longer.
-   */
+  /** The time by which invocations are due, in milliseconds since the epoch. */
   now(): number {
-    return Math.round(this.#zeroMs + this.#clock.monotonicMs());
+    return this.#time.now();
+  }
+
+  /** Aborted once this worker is about to be closed: nobody waits here any longer. */
+  get leaving(): AbortSignal {
+    return this.#leaving.signal;
   }
 
   /** Something of this connector's was stored and is due. */
   offer(runner: InvocationRunner): void {
-    if (this.#closing.signal.aborted) return;
+    if (this.#takesNoMore) return;
     this.#turns.offer(runner);
     void this.#fill();
   }
 
   /** Looks for what is due now and every few seconds: what other workers left, and what waited for its time. */
   watch(find: (connectorId: string) => Promise<InvocationRunner | undefined>): void {
+    this.#time.asked();
+    let isAway = false;
+    const failed = (error: unknown) =>
+      this.#log.error('could not look for invocations that are due', { error: String(error) });
     const look = async () => {
-      const failed = (error: unknown) =>
-        this.#log.error('could not look for invocations that are due', { error: String(error) });
-      const due = await this.#queue.due(new Date(this.now())).catch(failed);
-      for (const { connectorId } of due ?? []) {
-        // One that cannot be had does not hold up the others.
-        const runner = await find(connectorId).catch(failed);
-        if (runner) this.offer(runner);
+      try {
+        // Others are about to take over what this worker could not prolong.
+        if (this.#time.isLate && this.#held.size > 0) await this.#renew();
+        const due = await this.#queue.due(new Date(this.#time.dueBy()));
+        this.#time.heard();
+        isAway = false;
+        for (const { connectorId } of due) {
+          // One that cannot be had does not hold up the others.
+          const runner = await find(connectorId).catch(failed);
+          if (runner) this.offer(runner);
+        }
+      } catch (error) {
+        if (!isAway) failed(error);
+        isAway = true;
       }
-      this.#later(SCAN_MS, () => void look());
+      this.#later(this.#elsewhere ? SHARED_SCAN_MS : SCAN_MS, () => void look());
     };
     void look();
   }
@@ -111,6 +147,7 @@ export class InvocationWorker {
     const held = { lease, ending, untilMs: dueAt?.getTime() ?? 0 };
     this.#held.add(held);
     this.#renewLater();
+    this.#elsewhere?.askLater();
     if (this.#closing.signal.aborted) ending.abort(this.#closing.signal.reason);
     try {
       const turn = await runner.turn(invocation, ending.signal);
@@ -139,31 +176,30 @@ export class InvocationWorker {
 
   /** Whoever waits for an invocation looks again. */
   wake(requestId: string): void {
-    const waiting = this.#waiting.get(requestId);
-    this.#waiting.delete(requestId);
-    for (const look of waiting ?? []) look();
+    this.#waiters.wake(requestId);
   }
 
   /** The same for all of them, where invocations went otherwise than by an end. */
   wakeAll(): void {
-    for (const requestId of [...this.#waiting.keys()]) this.wake(requestId);
+    this.#waiters.wakeAll();
   }
 
-  /** Resolves when something became of the invocation in this process, or with the signal. */
+  /** Resolves when something became of the invocation, here or on another server, or with the signal. */
   change(requestId: string, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const waiting = this.#waiting.get(requestId) ?? new Set();
-      this.#waiting.set(requestId, waiting);
-      const look = () => {
-        signal.removeEventListener('abort', look);
-        waiting.delete(look);
-        if (waiting.size === 0 && this.#waiting.get(requestId) === waiting) this.#waiting.delete(requestId);
-        resolve();
-      };
-      waiting.add(look);
-      if (signal.aborted) look();
-      else signal.addEventListener('abort', look, { once: true });
-    });
+    const changed = this.#waiters.change(requestId, signal);
+    this.#elsewhere?.askLater();
+    return changed;
+  }
+
+  /**
+   * Nobody waits here any longer; what runs goes on.
+   *
+   * @param handsOver whether others take up what is due.
+   */
+  leave({ handsOver }: { readonly handsOver: boolean }): void {
+    this.#handsOver ||= handsOver;
+    this.#leaving.abort();
+    this.#tellIdle();
   }
 
   /** Resolves when nothing runs and nothing that is known of is due, or with the signal. */
@@ -172,14 +208,31 @@ export class InvocationWorker {
     while (this.#isBusy && !signal.aborted) await this.#change();
   }
 
-  /** Takes up nothing more, ends what runs, and resolves when that is stored. */
+  /**
+   * Takes up nothing more, ends what runs, and resolves when that is stored; what does not end soon is let go of, so that
+   * another takes over at once.
+   */
   async close(): Promise<void> {
+    this.#leaving.abort();
     this.#closing.abort(new ConnectorError('cancelled', 'the registry is being closed'));
     for (const { ending } of this.#held) ending.abort(this.#closing.signal.reason);
     for (const cancel of this.#timers) cancel();
     this.#timers.clear();
+    let isOver = false;
+    const cancel = this.#clock.after(HAND_OVER_MS, () => {
+      isOver = true;
+      this.#tellIdle();
+    });
     // What is being taken up just now is let go of as well.
-    while (this.#held.size > 0 || this.#filling) await this.#change();
+    while (!isOver && (this.#held.size > 0 || this.#filling)) await this.#change();
+    cancel();
+    const left = [...this.#held].map(({ lease }) => lease);
+    if (left.length > 0)
+      await this.#queue
+        .renew(left, new Date(this.now()))
+        .catch((error: unknown) =>
+          this.#log.warn('leases of invocations were not handed over', { error: String(error) }),
+        );
   }
 
   /** Resolves when something has ended. */
@@ -188,7 +241,11 @@ export class InvocationWorker {
   }
 
   get #isBusy(): boolean {
-    return this.#held.size > 0 || this.#turns.busy;
+    return this.#held.size > 0 || (this.#handsOver ? this.#turns.running : this.#turns.busy);
+  }
+
+  get #takesNoMore(): boolean {
+    return this.#handsOver || this.#closing.signal.aborted;
   }
 
   /** Takes up as much as there are turns, and again until nothing is left to take. */
@@ -199,7 +256,7 @@ export class InvocationWorker {
       for (;;) {
         // What is offered or freed in this turn of the event loop goes into one transaction.
         await new Promise(setImmediate);
-        const taken = this.#closing.signal.aborted ? [] : this.#turns.take();
+        const taken = this.#takesNoMore ? [] : this.#turns.take();
         if (taken.length === 0) return;
         await this.#takeUp(taken);
       }
@@ -210,23 +267,37 @@ export class InvocationWorker {
   }
 
   async #takeUp(taken: readonly Taken<InvocationRunner>[]): Promise<void> {
-    let claimed: readonly ClaimedInvocation[] = [];
+    let claim: InvocationClaim = { claimed: [], full: [] };
     try {
       // After this process stood still, its own leases look like those of one that has ended.
       const standing = this.now();
       if ([...this.#held].some(({ untilMs }) => untilMs <= standing)) await this.#renew();
       const now = this.now();
-      claimed = await this.#queue.claim(taken, new Date(now), new Date(now + LEASE_MS));
+      const answer = await this.#queue.claim(taken, new Date(this.#time.dueBy()), new Date(now + LEASE_MS));
+      this.#time.heard();
+      if (this.now() - now >= LEASE_MS) await this.#letGo(answer);
+      claim = answer;
     } catch (error) {
       this.#log.error('invocations could not be taken up', { error: String(error) });
       for (const { worked } of taken) this.#later(STORE_AGAIN_MS, () => this.offer(worked));
     }
-    const byConnector = Map.groupBy(claimed, ({ connectorId }) => connectorId);
+    const byConnector = Map.groupBy(claim.claimed, ({ connectorId }) => connectorId);
     for (const want of taken) {
       const own = byConnector.get(want.connectorId) ?? [];
-      this.#turns.settle(want, own.length);
+      this.#turns.settle(want, own.length, claim.full.includes(want.connectorId));
       for (const invocation of own) void this.#inTurn(want.worked, invocation);
     }
+  }
+
+  /** The answer of the store came when others may have taken over already: nothing of it is run. */
+  async #letGo({ claimed }: InvocationClaim): Promise<never> {
+    for (const invocation of claimed) {
+      const { native, failures, interrupted } = invocation;
+      // Whoever takes it up next has to know that it may have run.
+      const status = native !== null || interrupted ? 'running' : 'queued';
+      await this.#queue.defer(invocation, { status, native, failures, dueAt: new Date(this.now()) });
+    }
+    throw new ConnectorError('timeout', `the store answered after more than ${LEASE_MS / 1_000} s`);
   }
 
   async #inTurn(runner: InvocationRunner, invocation: ClaimedInvocation): Promise<void> {
@@ -292,6 +363,7 @@ export class InvocationWorker {
       held.map(({ lease }) => lease),
       new Date(untilMs),
     );
+    this.#time.heard();
     const kept = new Set(ours.map(nameOf));
     for (const one of held) {
       if (kept.has(nameOf(one.lease))) one.untilMs = untilMs;

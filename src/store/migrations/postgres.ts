@@ -1,4 +1,5 @@
 import type { Migration } from '../migrate.ts';
+import { CLAIM_INVOCATIONS } from './claim-invocations.ts';
 
 /** What `app.tenant` is for an administrator's code path: no tenant can have this name. */
 export const ALL_TENANTS = '*';
@@ -166,6 +167,7 @@ const shared: Migration = {
     'create index secrets_by_key on secrets (key_id)',
     `create index invocations_running on invocations (connector_id)
       where status = 'running' and native is null and due_at is not null`,
+    CLAIM_INVOCATIONS,
     ...['connections', 'homes', 'probes'].flatMap(rowSecurity),
     `create function tell_of_connectors(ids text[]) returns void language plpgsql as $$ declare at int; begin
       for at in 0 .. cardinality(ids) - 1 by 50 loop

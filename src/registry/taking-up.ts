@@ -1,0 +1,72 @@
+import type { BaseConnector } from '../connectors/base.ts';
+import { FileConnector } from '../connectors/file/connector.ts';
+import { ServerlessConnector } from '../connectors/serverless/connector.ts';
+import { ConnectorError, invalidField } from '../errors/error.ts';
+import { isAtHome } from './making.ts';
+import type { Parts } from './parts.ts';
+import { absent } from './session.ts';
+
+export type TakingUp = {
+  readonly get: (connectorId: string) => Promise<BaseConnector>;
+  /** The id of the file connector for large results. */
+  readonly resultsConnector: string | undefined;
+  /** Whether what an earlier process accepted is run. */
+  readonly resume: boolean;
+};
+
+/**
+ * Runs what an earlier process accepted and did not finish, and removes what expired or was left over; the answer resolves
+ * when the latter is done.
+ *
+ * @throws ConnectorError `invalid_argument` where large results cannot be kept where they are to be.
+ */
+export async function takeUpWork(
+  parts: Parts,
+  { get, resultsConnector, resume }: TakingUp,
+): Promise<{ readonly sweeping: Promise<void> }> {
+  const { store, folders, log, invocations } = parts;
+  if (resultsConnector !== undefined) await checkResultsConnector(resultsConnector, get, parts);
+  invocations.results.use({
+    connectorId: resultsConnector,
+    async find(connectorId) {
+      const connector = await get(connectorId);
+      if (connector instanceof FileConnector) return connector;
+      throw new ConnectorError('not_found', `connector ${connectorId} keeps no files`);
+    },
+  });
+  const sweeping = folders
+    .sweep(async (id) => (await store.getConnector(null, id)) !== undefined)
+    .then(() => invocations.sweep())
+    .catch((error: unknown) => log.warn('what was left over was not removed', { error: String(error) }));
+  const find = async (connectorId: string) => {
+    const connector = await functionsOf(connectorId, get);
+    return connector && (await isAtHome(connector, parts)) ? connector : undefined;
+  };
+  await invocations.start(resume ? find : undefined);
+  return { sweeping };
+}
+
+/** The functions of an id; undefined where there are none, or no longer. */
+export async function functionsOf(
+  connectorId: string,
+  get: TakingUp['get'],
+): Promise<ServerlessConnector | undefined> {
+  const connector = await get(connectorId).catch(absent);
+  return connector instanceof ServerlessConnector ? connector : undefined;
+}
+
+async function checkResultsConnector(
+  connectorId: string,
+  get: TakingUp['get'],
+  { catalog, store }: Parts,
+): Promise<void> {
+  const wrong = (message: string) => invalidField('CONNECTORS_RESULTS_CONNECTOR (resultsConnector)', message);
+  const connector = await get(connectorId).catch(absent);
+  if (!(connector instanceof FileConnector))
+    throw wrong(`is the id of a file connector, and there is none with the id "${connectorId}"`);
+  const { driver } = await catalog.load('file', connector.provider);
+  if (store.peers && !driver.remote)
+    throw wrong(
+      `is a file connector that all servers reach; "${connectorId}" keeps its files on one (${connector.provider})`,
+    );
+}
