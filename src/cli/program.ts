@@ -6,6 +6,7 @@ import { addFileCommands } from './commands/files.ts';
 import { addFunctionCommands } from './commands/functions.ts';
 import { addKeyringCommands } from './commands/keyring.ts';
 import { addKeyCommands } from './commands/keys.ts';
+import { addMigrateCommand } from './commands/migrate.ts';
 import { addServeCommands } from './commands/serve.ts';
 import { addTourCommand } from './commands/tour.ts';
 import { addVectorCommands } from './commands/vectors.ts';
@@ -78,6 +79,7 @@ Start here:
   addFunctionCommands(made, terminal, settings);
   addKeyCommands(made, terminal, settings);
   addKeyringCommands(made, terminal, settings);
+  addMigrateCommand(made, terminal, settings);
   // After the name of a command the same flag is the command's own, as that of `functions deploy`.
   const before = args.slice(0, Math.max(0, args.indexOf('--version')));
   if (!before.some((arg) => made.commands.some((command) => command.name() === arg)))

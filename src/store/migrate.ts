@@ -42,7 +42,8 @@ export async function migrate(db: Database, migrations = MIGRATIONS): Promise<vo
   }
 }
 
-async function schemaVersion(db: Database): Promise<number> {
+/** The last step that was taken; 0 where there was none. */
+export async function schemaVersion(db: Database): Promise<number> {
   const { rows } = await sql<{
     version: number | null;
   }>`select max(version) as version from migrations`.execute(db);

@@ -79,12 +79,7 @@ export class PostgresPeers implements Peers {
   }
 
   async servers(): Promise<readonly Server[]> {
-    const rows = await this.#all
-      .selectFrom('servers')
-      .select(['server_id', 'key_ids'])
-      .where('seen_at', '>', sql<number>`${DATABASE_NOW} - ${sql.lit(GONE_MS)}`)
-      .orderBy('server_id')
-      .execute();
+    const { rows } = await SERVING.execute(this.#all);
     return rows.map((row) => ({ serverId: row.server_id, keyIds: row.key_ids.split(',').filter(Boolean) }));
   }
 
@@ -275,6 +270,10 @@ export class PostgresPeers implements Peers {
     });
   }
 }
+
+/** The processes that serve a database now. */
+export const SERVING = sql<{ server_id: string; key_ids: string }>`select server_id, key_ids from servers
+  where seen_at > (extract(epoch from clock_timestamp()) * 1000)::bigint - ${sql.lit(GONE_MS)} order by server_id`;
 
 const DATABASE_NOW = sql<number>`(extract(epoch from clock_timestamp()) * 1000)::bigint`;
 

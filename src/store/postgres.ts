@@ -49,10 +49,7 @@ const names = new Map<string, string>();
  *   the database cannot be reached, `invalid_state` where a newer version of this program made the schema.
  */
 export async function openPostgres(url: string): Promise<Engine> {
-  if (!/^postgres(ql)?:\/\//.test(url) || !URL.canParse(url))
-    throw invalidField('databaseUrl', 'is an address such as postgres://user:password@host:5432/database');
-  // Of the module's own default export: it is CommonJS.
-  const pg = await loadPeer('pg', '^8.16.0', async () => (await import('pg')).default as unknown as Pg);
+  const pg = await loadPg(url);
   const role = await prepareSchema(pg, url);
   const serverId = newServerId();
   const pool = openPool(pg, url, {
@@ -106,6 +103,48 @@ export async function openPostgres(url: string): Promise<Engine> {
       await pool.end();
     },
   };
+}
+
+/**
+ * One consistent look at a database, for reading alone; its schema is left as it is.
+ *
+ * @throws ConnectorError as {@link openPostgres}.
+ */
+export async function readPostgres(url: string): Promise<{ readonly db: Database; close(): Promise<void> }> {
+  const pg = await loadPg(url);
+  const pool = openPool(pg, url, {
+    max: 1,
+    // The one connection is one transaction from its first statement on.
+    options: '-c default_transaction_read_only=on -c default_transaction_isolation=repeatable\\ read',
+  });
+  const { promise: ended, resolve: end } = Promise.withResolvers<void>();
+  const { promise: begun, resolve: begin, reject: fail } = Promise.withResolvers<Database>();
+  const whole = database(pool, ALL_TENANTS, scopedQuery(pg))
+    .transaction()
+    .execute(async (db) => {
+      begin(db);
+      await ended;
+    });
+  whole.catch(fail);
+  return {
+    db: await begun.catch(async (error: unknown) => {
+      await pool.end();
+      throw error;
+    }),
+    async close() {
+      end();
+      await whole.catch(() => {});
+      await pool.end();
+    },
+  };
+}
+
+/** @throws ConnectorError `invalid_argument` for an address that is none, `unavailable` where `pg` is not installed. */
+async function loadPg(url: string): Promise<Pg> {
+  if (!/^postgres(ql)?:\/\//.test(url) || !URL.canParse(url))
+    throw invalidField('databaseUrl', 'is an address such as postgres://user:password@host:5432/database');
+  // Of the module's own default export: it is CommonJS.
+  return loadPeer('pg', '^8.16.0', async () => (await import('pg')).default as unknown as Pg);
 }
 
 function openPool(pg: Pg, url: string, config: PoolConfig): Pool {

@@ -31,6 +31,12 @@ export function openSqlite(file: string): Sqlite {
   return engine(kysely(reading, file), writer, [reading, writing]);
 }
 
+/** The database in a file, for reading alone. @throws ConnectorError as {@link openSqlite}. */
+export function readSqlite(file: string): { readonly db: Database; close(): void } {
+  const connection = connect(file, { readOnly: true });
+  return { db: kysely(connection, file), close: () => connection.close() };
+}
+
 function engine(reader: Database, writer: Database, connections: readonly DatabaseSync[]): Sqlite {
   return {
     reader: () => reader,
