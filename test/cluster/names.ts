@@ -1,13 +1,16 @@
 import type { Cluster } from './cluster.ts';
 import { shown } from './owner.ts';
+import type { Random } from './random.ts';
 
 const CALLERS = 8;
 
 /** Has callers race for one name over the servers, so often; one of each gets it, and the others are told that it is taken. */
 export async function raceForNames(
-  { calls, server, faults, functionsUrl, sql }: Cluster,
+  { calls, servers, faults, functionsUrl, sql }: Cluster,
+  random: Random,
   rounds: number,
 ): Promise<string> {
+  const serving = servers.filter(({ isPaused }) => !isPaused);
   for (let round = 0; round < rounds; round++) {
     const name = `raced-${round}`;
     const answers = await Promise.all(
@@ -16,7 +19,7 @@ export async function raceForNames(
           ...{ connector_type: 'serverless', provider: 'http', name, metadata: { at } },
           config: { endpoint: functionsUrl },
         };
-        return calls.ask(server(round + at), 'POST', '/connectors', { body });
+        return calls.ask(random.pick(serving), 'POST', '/connectors', { body });
       }),
     );
     const made = answers.filter((answer) => answer?.status === 201);

@@ -18,7 +18,7 @@ const LOOK_MS = 100;
 export async function pauseServer(cluster: Cluster, at: number, run: string): Promise<string> {
   const { calls, faults } = cluster;
   const server = cluster.server(at);
-  const other = cluster.server(at + 1);
+  const other = cluster.server(at + 2);
   const connectorId = await makeFunctions(cluster, `paused-${run}`);
   const unkeyed = Array.from({ length: CALLS }, (_, call) => `${run}-paused-${call}`);
   const keyed = Array.from({ length: CALLS }, (_, call) => `${run}-paused-keyed-${call}`);

@@ -64,8 +64,11 @@ const RUN: Readonly<Record<Part, (running: Running) => Promise<readonly string[]
       return said;
     }),
   stops: ({ cluster, random, sizes }) =>
-    underLoad(cluster, random, 'stops', () => stopServers(cluster, random, sizes.stops, 'stops')),
-  names: async ({ cluster, sizes }) => [await raceForNames(cluster, sizes.names)],
+    underLoad(cluster, random, 'stops', () => {
+      const targets = Array.from({ length: sizes.stops }, () => random.int(cluster.servers.length));
+      return stopServers(cluster, random, targets, 'stops');
+    }),
+  names: async ({ cluster, random, sizes }) => [await raceForNames(cluster, random, sizes.names)],
   keys: async ({ cluster, sizes }) => [await shareKeys(cluster, sizes.keys, 'keys')],
   propagation: ({ cluster, random, sizes }) =>
     underLoad(cluster, random, 'propagation', () => measurePropagation(cluster, random, sizes.changes)),

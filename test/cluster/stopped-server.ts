@@ -14,19 +14,18 @@ const TAKEN_OVER_WITHIN_MS = 6_000;
 const END_WITHIN_SECONDS = 40;
 const APART_MS = 500;
 
-/** Tells one server after another to stop while it runs more than it can finish: it ends in time, and others go on with that. */
+/** Tells one server after another (by their numbers) to stop while it runs more than it can finish: it ends in time, and others go on with that. */
 export async function stopServers(
   cluster: Cluster,
   random: Random,
-  times: number,
+  targets: readonly number[],
   run: string,
 ): Promise<readonly string[]> {
-  const { calls, faults, servers } = cluster;
+  const { calls, faults } = cluster;
   const connectorId = await makeFunctions(cluster, `stopped-${run}`);
   const exitMs: number[] = [];
   const takenOverMs: number[] = [];
-  for (let time = 0; time < times; time++) {
-    const at = random.int(servers.length);
+  for (const [time, at] of targets.entries()) {
     const server = cluster.server(at);
     await wait(random.int(APART_MS));
     const ids = Array.from({ length: CALLS }, (_, call) => `${run}-stopped-${time}-${call}`);
@@ -56,6 +55,6 @@ export async function stopServers(
     }
   }
   return [
-    `${times} stops in good order: gone after ${figures(exitMs)}; what ran taken over after ${figures(takenOverMs)}`,
+    `${targets.length} stops in good order: gone after ${figures(exitMs)}; what ran taken over after ${figures(takenOverMs)}`,
   ];
 }
