@@ -227,6 +227,7 @@ export class InvocationWorker {
     while (!isOver && (this.#held.size > 0 || this.#filling)) await this.#change();
     cancel();
     const left = [...this.#held].map(({ lease }) => lease);
+    this.#held.clear();
     if (left.length > 0)
       await this.#queue
         .renew(left, new Date(this.now()))
