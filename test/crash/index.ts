@@ -6,7 +6,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 
-const programs = ['store.ts', 'registry.ts', 'invocations.ts'];
+const programs = ['store.ts', 'registry.ts', 'invocations.ts', 'key-rotation.ts'];
 const failed = programs.filter((program) => {
   const { status } = spawnSync(
     process.execPath,

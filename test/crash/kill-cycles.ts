@@ -5,6 +5,8 @@ export type KillCycles = {
   /** A program that prints one line for each write once it is acknowledged, and goes on until it is killed. */
   readonly writer: string;
   readonly writerArguments: readonly string[];
+  /** Of the writer, besides this process's own. */
+  readonly env?: Readonly<Record<string, string>>;
   readonly cycles: number;
   /** The writer is killed at a random time from its first acknowledgement to so long after it, in milliseconds. */
   readonly killWithinMs: number;
@@ -31,12 +33,13 @@ export async function killCycles(options: KillCycles): Promise<number> {
 }
 
 function runUntilKilled(
-  { writer, writerArguments, killWithinMs }: KillCycles,
+  { writer, writerArguments, env, killWithinMs }: KillCycles,
   cycle: number,
   onLine: (line: string) => void,
 ): Promise<void> {
   const child = spawn(process.execPath, [writer, ...writerArguments, String(cycle)], {
     stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
   });
   let complaints = '';
   child.stderr.on('data', (chunk: Buffer) => (complaints += chunk.toString()));
