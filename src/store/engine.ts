@@ -60,6 +60,10 @@ const POSTGRES: Words = {
 
 /** The words of the database that `db` is. */
 export function wordsOf(db: Database): Words {
+  return isPostgres(db) ? POSTGRES : SQLITE;
+}
+
+export function isPostgres(db: Database): boolean {
   // Of the two, only PostgreSQL has schema changes in transactions by Kysely's account.
-  return db.getExecutor().adapter.supportsTransactionalDdl ? POSTGRES : SQLITE;
+  return db.getExecutor().adapter.supportsTransactionalDdl ?? false;
 }

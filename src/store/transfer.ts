@@ -4,6 +4,7 @@ import { cancelled } from '../contract/clock.ts';
 import { ConnectorError } from '../errors/error.ts';
 import { checkValue } from './check-value.ts';
 import type { Database } from './schema.ts';
+import { isPostgres } from './engine.ts';
 import { openSource, openTarget, type Side } from './transfer-sides.ts';
 
 /** What is moved: every table in the order in which its rows may be added, by its primary key. */
@@ -201,8 +202,10 @@ async function compare(
   table: Table,
   compared: (rows: number) => void,
 ): Promise<TransferredTable> {
-  const there = await digest(source.db, table, compared);
-  const here = await digest(target.db, table, () => {});
+  const [there, here] = await Promise.all([
+    digest(source.db, table, compared),
+    digest(target.db, table, () => {}),
+  ]);
   if (there.sha256 === here.sha256) return { table: table.name, ...there };
   throw new ConnectorError(
     'conflict',
@@ -253,10 +256,23 @@ async function countOf(db: Database, table: Table, upTo?: Row): Promise<number> 
 
 async function insert(db: Database, table: Table, rows: readonly Row[]): Promise<void> {
   const columns = columnsOf(table);
-  const values = rows.map((row) => sql`(${sql.join(columns.map((column) => row[column]))})`);
-  await sql`insert into ${sql.table(table.name)} (${refs(columns)}) values ${sql.join(values)}
+  await sql`insert into ${sql.table(table.name)} (${refs(columns)}) ${valuesOf(db, columns, rows)}
     ${table.name === 'facts' ? sql`on conflict do nothing` : sql``}`.execute(db);
 }
+
+function valuesOf(db: Database, columns: readonly string[], rows: readonly Row[]) {
+  if (!isPostgres(db))
+    return sql`values ${sql.join(rows.map((row) => sql`(${sql.join(columns.map((column) => row[column]))})`))}`;
+  // A parameter for each column instead of each value: five times as fast.
+  const lists = columns.map((column) => {
+    const list = rows.map((row) => row[column]);
+    return NUMBERS.test(column) ? sql`${list}::bigint[]` : sql`${list}::text[]`;
+  });
+  return sql`select * from unnest(${sql.join(lists)})`;
+}
+
+/** Columns that hold numbers. */
+const NUMBERS = /_check$|_count$|_at$|^version$|^fence$|^failures$|^takeovers$/;
 
 function isAfter(table: Table, row: Row) {
   return sql`(${refs(table.key)}) > (${sql.join(table.key.map((column) => row[column]))})`;
