@@ -52,6 +52,11 @@ export async function openTarget(place: string): Promise<Side> {
   return 'databaseUrl' in at ? postgresTarget(at.databaseUrl) : directoryTarget(at.dataDir);
 }
 
+/** Whether both say the same place. */
+export function isSamePlace(from: string, to: string): boolean {
+  return JSON.stringify(placeOf(from, 'from')) === JSON.stringify(placeOf(to, 'to'));
+}
+
 function placeOf(place: string, path: string): Place {
   if (/^postgres(ql)?:/.test(place)) return { databaseUrl: place };
   const dataDir = place.replace(/^sqlite:/, '');

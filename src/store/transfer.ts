@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import { sql } from 'kysely';
 import { cancelled } from '../contract/clock.ts';
-import { ConnectorError } from '../errors/error.ts';
+import { ConnectorError, invalidField } from '../errors/error.ts';
 import { checkValue } from './check-value.ts';
 import type { Database } from './schema.ts';
 import { isPostgres } from './engine.ts';
-import { openSource, openTarget, type Side } from './transfer-sides.ts';
+import { isSamePlace, openSource, openTarget, type Side } from './transfer-sides.ts';
 
 /** What is moved: every table in the order in which its rows may be added, by its primary key. */
 const TABLES = [
@@ -107,6 +107,7 @@ export async function transfer({
   signal,
   progress = () => {},
 }: TransferOptions): Promise<Transferred> {
+  if (isSamePlace(from, to)) throw invalidField('to', `is where the registry is already: ${from}`);
   const source = await openSource(from);
   try {
     const target = await openTarget(to);
@@ -151,8 +152,6 @@ async function move(
 
 /** Makes sure that the target is empty, or what an interrupted transfer from the same source left. */
 async function begin(source: Side, target: Side): Promise<void> {
-  if (source.name === target.name)
-    throw new ConnectorError('invalid_argument', `${source.name} is both where it is and where it is to go`);
   const fact = await target.db
     .selectFrom('facts')
     .select('value')

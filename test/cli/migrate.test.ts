@@ -97,6 +97,9 @@ describe('moving a registry', () => {
     await filled(to);
     await expect(transfer({ from, to })).rejects.toThrow(/is not empty: it has connectors$/);
     await expect(transfer({ from: folder(), to: folder() })).rejects.toMatchObject({ code: 'not_found' });
+    await expect(transfer({ from, to: `sqlite:${from}` })).rejects.toThrow(
+      /is where the registry is already/,
+    );
     await expect(transfer({ from, to: 'mysql://x/y' })).rejects.toMatchObject({ code: 'invalid_argument' });
     await using registry = await ConnectorRegistry.open({ dataDir: from, env });
     expect(await registry.list()).toHaveLength(31);
