@@ -29,7 +29,12 @@ export type KeyUse = {
 };
 
 /** Where a rotation is: what it goes on after, and how much it had left there. */
-export type RotationPosition = SecretPosition & { readonly left: number };
+export type RotationPosition = {
+  readonly connectorId: string;
+  readonly tenantId: string;
+  readonly field: string;
+  readonly left: number;
+};
 
 /** What one step of a rotation did. */
 export type Rotation = {
