@@ -235,7 +235,7 @@ export class PostgresPeers implements Peers {
 
   /** Ends what servers that are gone had connected, where no other has it. */
   async #remove(serverIds: readonly string[]): Promise<void> {
-    await this.#all.transaction().execute(async (db) => {
+    const ended = await this.#all.transaction().execute(async (db) => {
       const left = await db
         .deleteFrom('connections')
         .where('server_id', 'in', serverIds)
@@ -267,7 +267,12 @@ export class PostgresPeers implements Peers {
           .execute();
       }
       await db.deleteFrom('servers').where('server_id', 'in', serverIds).execute();
+      return ids;
     });
+    if (this.#closing.signal.aborted) return;
+    // What a process changes itself it is not notified of, and this is nothing that its own calls did.
+    for (const id of ended) this.#heard.ids.add(id);
+    void this.#tell().catch(() => {});
   }
 }
 
