@@ -29,6 +29,9 @@ export function postgresError(cause: unknown): ConnectorError {
     case '40001':
     case '40P01':
       return unavailable('the database gave up a transaction in favour of another');
+    case '0A000':
+    case '26000':
+      return unavailable('the tables of the store were changed by another version of this program');
     case '53100':
       return unavailable('the disk of the database is full');
     case '53300':
@@ -44,6 +47,12 @@ export function isLost(error: unknown): boolean {
   // Of the server: it has a code of five characters. All else is the client's, about the connection.
   if (code === undefined || !/^[0-9A-Z]{5}$/.test(code)) return true;
   return code.startsWith('08') || code.startsWith('57P') || code.startsWith('XX') || code.startsWith('25P03');
+}
+
+/** True where a statement was compiled for tables that have changed since, or is compiled no more, and was not run. */
+export function isOutdated(error: unknown): boolean {
+  const code = codeOf(error);
+  return code === '0A000' || code === '26000';
 }
 
 function codeOf(error: unknown): string | undefined {

@@ -26,7 +26,7 @@ export function prepared<Values extends object, Row>(
       compiled = build(db, (key) => new Slot(key) as never).compile();
       known.set(words, compiled);
     }
-    return db.executeQuery({ ...compiled, parameters: bound(compiled.parameters, [values]) });
+    return db.executeQuery(kept(compiled, bound(compiled.parameters, [values])));
   };
 }
 
@@ -44,8 +44,13 @@ export function preparedInsert<Row extends object>(
       compiled = insertStatement(table, columns, count).compile(db);
       known.set(words, compiled);
     }
-    return db.executeQuery({ ...compiled, parameters: bound(compiled.parameters, rows) });
+    return db.executeQuery(kept(compiled, bound(compiled.parameters, rows)));
   };
+}
+
+/** What is compiled once here, PostgreSQL does well to keep compiled too. */
+function kept<Row>(compiled: CompiledQuery<Row>, parameters: readonly unknown[]): CompiledQuery<Row> {
+  return Object.assign({ ...compiled, parameters }, { isKept: true });
 }
 
 function insertStatement(table: string, columns: readonly string[], count: number) {
