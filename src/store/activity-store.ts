@@ -1,5 +1,5 @@
 import { sql } from 'kysely';
-import { together } from './activity.ts';
+import { CHECKS_UNTIL_ERROR, together } from './activity.ts';
 import { activityColumns, storedConnector } from './connector-rows.ts';
 import { type Engine, wordsOf } from './engine.ts';
 import { pacer } from './pacer.ts';
@@ -138,6 +138,17 @@ async function connectedElsewhere(
       moved.map(({ connectorId }) => connectorId),
     )
     .where('server_id', '<>', serverId)
+    // What failed so many checks is not connected, whoever says so.
+    .where(({ not, exists, selectFrom }) =>
+      not(
+        exists(
+          selectFrom('probes')
+            .select('failures')
+            .whereRef('probes.connector_id', '=', 'connections.connector_id')
+            .where('failures', '>=', CHECKS_UNTIL_ERROR),
+        ),
+      ),
+    )
     .execute();
   return new Set(rows.map((row) => row.connector_id));
 }

@@ -1,6 +1,9 @@
 import type { ConnectorActivity } from '../connectors/base.ts';
 import type { ActivityChange } from './store.ts';
 
+/** So many health checks that failed in a row, in whichever processes, make `error`. */
+export const CHECKS_UNTIL_ERROR = 3;
+
 /**
  * What happened to a connector in all processes.
  *

@@ -2,6 +2,7 @@ import { CompiledQuery, sql } from 'kysely';
 import { ConnectorError } from '../errors/error.ts';
 import { initial } from './migrations/001-initial.ts';
 import { invocations } from './migrations/002-invocations.ts';
+import { probes } from './migrations/003-probes.ts';
 import type { Database } from './schema.ts';
 
 /** One step of the schema. Never changed once it is released: a change is a further step. */
@@ -13,7 +14,7 @@ export type Migration = {
 };
 
 /** All steps, in order. */
-export const MIGRATIONS: readonly Migration[] = [initial, invocations];
+export const MIGRATIONS: readonly Migration[] = [initial, invocations, probes];
 
 /**
  * Brings the schema up to date, each step in a transaction of its own that holds the write lock from its first

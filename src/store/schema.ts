@@ -14,11 +14,11 @@ export type Tables = {
   readonly api_keys: KeyTable;
   readonly invocations: InvocationTable;
   readonly facts: FactTable;
+  readonly probes: ProbeTable;
   // Only where several processes share the database.
   readonly servers: ServerTable;
   readonly connections: ConnectionTable;
   readonly homes: HomeTable;
-  readonly probes: ProbeTable;
 };
 
 type ConnectorTable = {
@@ -106,6 +106,7 @@ type FactTable = { name: string; value: string; fact_check: number };
 type ServerTable = { server_id: string; key_ids: string; seen_at: number };
 type ConnectionTable = { connector_id: string; tenant_id: string; server_id: string };
 type HomeTable = { connector_id: string; tenant_id: string; home: string };
+/** Of connectors whose health was ever looked at. */
 type ProbeTable = { connector_id: string; tenant_id: string; due_at: number; failures: number };
 
 export type Database = Kysely<Tables>;

@@ -8,6 +8,7 @@ import { checkFile, rememberFile } from './file-check.ts';
 import { invocationStore } from './invocation-store.ts';
 import { keyStore } from './key-store.ts';
 import { migrate } from './migrate.ts';
+import { probeStore } from './probe-store.ts';
 import type { Database } from './schema.ts';
 import { secretStore } from './secret-store.ts';
 import { openSqlite } from './sqlite.ts';
@@ -65,6 +66,7 @@ function storeOn(engine: Engine): Omit<Store, 'close'> {
     ...countStore(engine),
     ...keyStore(engine),
     ...invocationStore(engine),
+    ...probeStore(engine),
     ...factStore(engine),
     ping: async () => void (await sql`select 1`.execute(engine.reader(null))),
   };

@@ -85,6 +85,17 @@ export type StoredActivity = Omit<ActivityChange, 'since'>;
 export type ConnectorState = Pick<ConnectorActivity, 'status' | 'connectionCount' | 'errorCount'> &
   Pick<ConnectorRecord, 'connectorId' | 'version'>;
 
+/** Whose health is to be looked at now. */
+export type ProbeWant = {
+  readonly now: Date;
+  /** When it is looked at again, asked for each of them: until then nobody else gets it, whatever becomes of this process. */
+  readonly nextAt: () => Date;
+  readonly limit: number;
+  /** The id of this process's data directory: what embedded engines keep in another one is left out. */
+  readonly home?: string | undefined;
+};
+export type ClaimedProbe = Pick<ConnectorRecord, 'tenantId' | 'connectorId'> & { readonly nextAt: Date };
+
 /**
  * Where the registry keeps connectors, secrets, keys and invocations.
  *
@@ -205,6 +216,20 @@ export interface Store {
   removeExpiredInvocations(
     at: Date,
     forget?: (files: readonly InvocationResultFile[]) => Promise<void>,
+  ): Promise<number>;
+
+  /**
+   * Connectors of all tenants that are `connected` or in `error` and were not looked at yet, or are due; those that wait
+   * longest first. Of processes that ask at once, one gets each.
+   */
+  claimProbes(want: ProbeWant): Promise<readonly ClaimedProbe[]>;
+  /**
+   * Adds `failed` to the health checks of a connector that failed in a row, whoever made them; 0 says that one passed.
+   *
+   * @returns how many there are by now; 0 where there is no such connector.
+   */
+  countFailedChecks(
+    checks: Pick<ConnectorRecord, 'tenantId' | 'connectorId'> & { readonly failed: number },
   ): Promise<number>;
 
   /** A small fact about the whole store by name, such as the check value of the master key. */

@@ -4,6 +4,7 @@ import { testActivity, testChanges } from './store-changes.ts';
 import { testConnectors, testLists } from './store-connectors.ts';
 import { testInvocations } from './store-invocations.ts';
 import { testKeys } from './store-keys.ts';
+import { testProbes } from './store-probes.ts';
 import { testSecrets } from './store-secrets.ts';
 import { storeSuite } from './store-suite.ts';
 
@@ -32,6 +33,7 @@ export function testStore({ open }: StoreCase): void {
   testChanges(suite);
   testActivity(suite);
   testInvocations(suite);
+  testProbes(suite);
   testKeys(suite);
   testSecrets(suite);
 

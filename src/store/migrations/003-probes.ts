@@ -1,0 +1,15 @@
+import type { Migration } from '../migrate.ts';
+
+/** When the health of a connector is looked at next, and how many looks failed in a row. */
+export const probes: Migration = {
+  version: 3,
+  name: '003-probes',
+  statements: [
+    `create table probes (
+      connector_id text not null primary key references connectors (connector_id) on delete cascade,
+      tenant_id text not null,
+      due_at integer not null,
+      failures integer not null
+    ) without rowid`,
+  ],
+};
