@@ -13,6 +13,7 @@ import type { Pool, PoolClient } from 'pg';
 import { ConnectorError } from '../errors/error.ts';
 import { isLost, isOutdated, postgresError } from './postgres-error.ts';
 import { type Answer, type Before, type ParserOf, run, type Statement } from './postgres-statement.ts';
+import { shortcut } from './prepared.ts';
 import type { Database, Tables } from './schema.ts';
 
 /** The database of a pool, in which every transaction is in the name of `tenant`, also that of a single statement. */
@@ -23,7 +24,23 @@ export function tenantDatabase(pool: Pool, tenant: string, parserOf: ParserOf): 
     createAdapter: () => new PostgresAdapter(),
     createIntrospector: (db) => new PostgresIntrospector(db),
   };
-  return new Kysely<Tables>({ dialect });
+  return shortcut(new Kysely<Tables>({ dialect }), async (query) => {
+    const connection = await acquire(pool, tenant, parserOf);
+    try {
+      return await connection.executeQuery(query);
+    } finally {
+      connection.release();
+    }
+  });
+}
+
+async function acquire(pool: Pool, tenant: string, parserOf: ParserOf): Promise<TenantConnection> {
+  if (pool.ending) throw new ConnectorError('invalid_state', 'the store is closed');
+  try {
+    return new TenantConnection(await pool.connect(), tenant, parserOf);
+  } catch (error) {
+    throw postgresError(error);
+  }
 }
 
 class TenantDriver implements Driver {
@@ -39,13 +56,8 @@ class TenantDriver implements Driver {
 
   async init(): Promise<void> {}
 
-  async acquireConnection(): Promise<TenantConnection> {
-    if (this.#pool.ending) throw new ConnectorError('invalid_state', 'the store is closed');
-    try {
-      return new TenantConnection(await this.#pool.connect(), this.#tenant, this.#parserOf);
-    } catch (error) {
-      throw postgresError(error);
-    }
+  acquireConnection(): Promise<TenantConnection> {
+    return acquire(this.#pool, this.#tenant, this.#parserOf);
   }
 
   async beginTransaction(connection: TenantConnection): Promise<void> {
