@@ -62,6 +62,13 @@ export const settings = z.object({
     .max(10_000)
     .default(64)
     .describe('Asynchronous invocations that run at once, at most, and half as many of one tenant.'),
+  CONNECTORS_PROBE_SECONDS: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(86_400)
+    .default(60)
+    .describe('Seconds between two health checks of a connector in the background; 0 checks none.'),
   CONNECTORS_RESULTS_CONNECTOR: z
     .string()
     .min(1)

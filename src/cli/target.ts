@@ -20,6 +20,7 @@ export type Target = {
   readonly publicUrl: string | undefined;
   readonly maxInvocations: number;
   readonly resultsConnector: string | undefined;
+  readonly probeSeconds: number;
 };
 
 /** The target that options name, and the environment where they name none. `--data-dir` wins over CONNECTORS_URL. */
@@ -41,6 +42,7 @@ export function targetOf(
     publicUrl: settings.CONNECTORS_PUBLIC_URL,
     maxInvocations: settings.CONNECTORS_MAX_INVOCATIONS,
     resultsConnector: settings.CONNECTORS_RESULTS_CONNECTOR,
+    probeSeconds: settings.CONNECTORS_PROBE_SECONDS,
   };
 }
 
@@ -73,11 +75,14 @@ export function openServedRegistry(
   terminal: Terminal,
   options: { readonly log: Log; readonly graceMs: number },
 ): Promise<ConnectorRegistry> {
-  const { resultsConnector } = target;
-  return open(target, terminal, { ...options, needsDirectory: true, resultsConnector });
+  const { resultsConnector, probeSeconds } = target;
+  return open(target, terminal, { ...options, needsDirectory: true, resultsConnector, probeSeconds });
 }
 
-type OpenOptions = Pick<RegistryOptions, 'log' | 'resumeInvocations' | 'resultsConnector' | 'graceMs'> & {
+type OpenOptions = Pick<
+  RegistryOptions,
+  'log' | 'resumeInvocations' | 'resultsConnector' | 'probeSeconds' | 'graceMs'
+> & {
   readonly needsDirectory: boolean;
 };
 

@@ -4,12 +4,18 @@ import type { Client, Note, OpenContext } from '../contract/driver.ts';
 import type { DriverKind } from './catalog.ts';
 import type { Call } from '../policies/pipeline.ts';
 import type { ErrorCode } from '../errors/codes.ts';
-import { asConnectorError } from '../errors/error.ts';
+import { asConnectorError, isConnectorError } from '../errors/error.ts';
+import { CHECKS_UNTIL_ERROR } from '../store/activity.ts';
+import { isElsewhere } from './homes.ts';
 import { driverOptions, unsealCredentials } from './options.ts';
 import type { Parts } from './parts.ts';
 import { isDriverKind } from './spec.ts';
 
-const FAILURES_UNTIL_ERROR = 3;
+/** What a check is called among a connector's calls. */
+export const CHECK = 'connector.test';
+
+/** Failures that say nothing about the backend: it is busy, or nobody waited for its answer. */
+const SAYS_NOTHING: ReadonlySet<ErrorCode> = new Set(['cancelled', 'rate_limited']);
 
 /** What a person can do about a failure, by its code. */
 const REMEDIES: Readonly<Partial<Record<ErrorCode, string>>> = {
@@ -43,13 +49,12 @@ const REMOTE_STAGES: Readonly<Record<DriverKind, readonly string[]>> = {
 
 /**
  * The staged check of one connector: secrets, configuration, backend; a remote backend's own stages in place of the last.
- * Remembers how many checks failed in a row.
+ * The store counts how many failed in a row, whichever process made them.
  */
 export class HealthCheck {
   readonly #connector: BaseConnector;
   readonly #parts: Parts;
   readonly #backend: Backend;
-  #failedInARow = 0;
 
   constructor(connector: BaseConnector, parts: Parts, backend: Backend) {
     this.#connector = connector;
@@ -73,7 +78,7 @@ export class HealthCheck {
       for (const name of expected)
         if (!stages.some((stage) => stage.name === name)) stages.push({ name, status: 'skipped', ms: 0 });
     }
-    this.#conclude(failure);
+    await this.#conclude(failure);
     return { ok: failure === undefined, stages };
   }
 
@@ -113,22 +118,37 @@ export class HealthCheck {
     }
     // Not idempotent to the policies, so that a check is one attempt and answers soon.
     await stage('backend', () =>
-      this.#backend.run({ operation: 'connector.test', idempotent: false, signal }, (client, call) =>
+      this.#backend.run({ operation: CHECK, idempotent: false, signal }, (client, call) =>
         client.check(call.signal),
       ),
     );
   }
 
-  #conclude(failure: unknown): void {
+  async #conclude(failure: unknown): Promise<void> {
     const connector = this.#connector;
     if (failure === undefined) {
-      this.#failedInARow = 0;
-      if (connector.status === 'error' || connector.status === 'disconnected') connector.recordConnection();
+      await this.#count(0);
+      if (connector.status !== 'connected' && connector.status !== 'deprecated') connector.recordConnection();
       return;
     }
-    this.#failedInARow += 1;
-    if (this.#failedInARow >= FAILURES_UNTIL_ERROR && connector.status !== 'error')
-      connector.recordError(failure);
+    if (isConnectorError(failure) && (SAYS_NOTHING.has(failure.code) || isElsewhere(failure))) return;
+    const isRejected = isConnectorError(failure) && failure.code === 'auth_failed';
+    const failedInARow = await this.#count(isRejected ? CHECKS_UNTIL_ERROR : 1);
+    if (failedInARow >= CHECKS_UNTIL_ERROR && connector.status !== 'error') connector.recordError(failure);
+  }
+
+  /** Adds to the checks that failed in a row; a check whose outcome cannot be stored is none. */
+  async #count(failed: number): Promise<number> {
+    const { tenantId, connectorId } = this.#connector;
+    try {
+      return await this.#parts.store.countFailedChecks({ tenantId, connectorId, failed });
+    } catch (error) {
+      this.#parts.log.warn('the outcome of a health check was not stored', {
+        connectorId,
+        error: String(error),
+      });
+      return 0;
+    }
   }
 }
 

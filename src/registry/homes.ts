@@ -22,6 +22,11 @@ export class Homes {
     this.#here = here;
   }
 
+  /** The id of this process's data directory. */
+  get here(): string {
+    return this.#here;
+  }
+
   /** @throws ConnectorError `invalid_state` where the connector is at home elsewhere. */
   async check({ tenantId, connectorId, connectorType, name }: Where, driver: AnyDriver): Promise<void> {
     if (driver.remote || !this.#peers || this.#own.has(connectorId)) return;
@@ -56,4 +61,9 @@ export class Homes {
     this.#own.delete(connectorId);
     this.#others.delete(connectorId);
   }
+}
+
+/** Whether an error is that of a connector that is at home on another server. */
+export function isElsewhere(error: ConnectorError): boolean {
+  return error.code === 'invalid_state' && 'home' in error.details;
 }

@@ -7,7 +7,8 @@ type Entry = {
   readonly opening: Promise<Client>;
   client: Client | undefined;
   users: number;
-  idleSinceMs: number;
+  /** When somebody last used it; undefined while nobody has. */
+  idleSinceMs: number | undefined;
   /** Set when the client must go: no new caller gets it, and the last one to leave closes it. */
   closing: { readonly done: Promise<void>; readonly finish: () => void } | undefined;
   closed: boolean;
@@ -37,6 +38,8 @@ export class OpenClients {
   /** Clients on their way out: a connector has one client at a time, so the next one waits for them. */
   readonly #leaving = new Map<string, Promise<void>>();
   #cancelSweep: (() => void) | undefined;
+  /** Clients that somebody else opens and closes. */
+  #reserved = 0;
 
   constructor(options: OpenClientsOptions) {
     this.#options = options;
@@ -53,19 +56,34 @@ export class OpenClients {
   /**
    * The client of `key`, opened by `open` where it is not open yet.
    *
+   * @param isUse whether it counts as use: a client that is only looked at is idle all the same.
    * @throws ConnectorError `unavailable` when as many clients as allowed are open and all are in use; what `open` threw.
    */
-  async lease<C extends Client>(key: string, open: () => Promise<C>): Promise<Lease<C>> {
+  async lease<C extends Client>(
+    key: string,
+    open: () => Promise<C>,
+    { isUse = true }: { readonly isUse?: boolean } = {},
+  ): Promise<Lease<C>> {
     const entry = this.#entries.get(key) ?? this.#start(key, open);
     entry.users += 1;
     try {
       // One key has one kind of client, so what was opened for it is a C.
       const client = (entry.client ?? (await entry.opening)) as C;
-      return { client, release: once(() => this.#leave(entry)) };
+      return { client, release: once(() => this.#leave(entry, { isUse })) };
     } catch (error) {
-      this.#leave(entry);
+      this.#leave(entry, { isUse });
       throw error;
     }
+  }
+
+  /**
+   * Makes room for a client that the caller opens and closes himself; the answer gives it back. Undefined when as many as
+   * allowed are open and all are in use.
+   */
+  reserve(): (() => void) | undefined {
+    if (!this.#hasRoom()) return undefined;
+    this.#reserved += 1;
+    return once(() => void (this.#reserved -= 1));
   }
 
   /** Keeps the open client of `key` in use beyond a lease; the answer lets go of it. Call it while holding a lease. */
@@ -73,7 +91,7 @@ export class OpenClients {
     const entry = this.#entries.get(key);
     if (!entry) return () => {};
     entry.users += 1;
-    return once(() => this.#leave(entry));
+    return once(() => this.#leave(entry, { isUse: true }));
   }
 
   /** Closes the client of `key` when its callers have left, or under them after the grace; resolves then. */
@@ -99,7 +117,7 @@ export class OpenClients {
   }
 
   #start(key: string, open: () => Promise<Client>): Entry {
-    if (this.#entries.size >= this.#options.maxOpen) this.#makeRoom();
+    if (!this.#hasRoom()) throw this.#full();
     const leaving = this.#leaving.get(key);
     const opening = leaving ? leaving.then(open) : open();
     const entry: Entry = {
@@ -107,7 +125,7 @@ export class OpenClients {
       opening,
       client: undefined,
       users: 0,
-      idleSinceMs: 0,
+      idleSinceMs: undefined,
       closing: undefined,
       closed: false,
     };
@@ -122,25 +140,31 @@ export class OpenClients {
     return entry;
   }
 
-  #makeRoom(): void {
+  /** Whether one more may be open; closes an idle one where that takes it. */
+  #hasRoom(): boolean {
+    if (this.#entries.size + this.#reserved < this.#options.maxOpen) return true;
     for (const entry of this.#entries.values()) {
       if (entry.users > 0) continue;
       void this.#retire(entry);
-      return;
+      return true;
     }
+    return false;
+  }
+
+  #full(): ConnectorError {
     const { maxOpen } = this.#options;
-    throw new ConnectorError('unavailable', `all ${maxOpen} clients that may be open at once are in use`, {
+    return new ConnectorError('unavailable', `all ${maxOpen} clients that may be open at once are in use`, {
       details: { maxOpen },
       retryAfterMs: 1_000,
     });
   }
 
-  #leave(entry: Entry): void {
+  #leave(entry: Entry, { isUse }: { readonly isUse: boolean }): void {
     entry.users -= 1;
+    if (isUse || entry.idleSinceMs === undefined) entry.idleSinceMs = this.#options.clock.monotonicMs();
     if (entry.users > 0) return;
-    entry.idleSinceMs = this.#options.clock.monotonicMs();
     if (entry.closing) this.#finish(entry);
-    else if (this.#entries.get(entry.key) === entry) {
+    else if (isUse && this.#entries.get(entry.key) === entry) {
       this.#entries.delete(entry.key);
       this.#entries.set(entry.key, entry);
     }
@@ -185,7 +209,7 @@ export class OpenClients {
       this.#cancelSweep = undefined;
       const before = clock.monotonicMs() - idleCloseMs;
       for (const entry of [...this.#entries.values()]) {
-        if (entry.users === 0 && entry.client && entry.idleSinceMs <= before) void this.#retire(entry);
+        if (entry.users === 0 && entry.client && (entry.idleSinceMs ?? 0) <= before) void this.#retire(entry);
       }
       if (this.#entries.size > 0) this.#scheduleSweep();
     });

@@ -17,6 +17,7 @@ import { openLimits } from './limits.ts';
 import { silentLog } from './log.ts';
 import { OpenClients } from './open-clients.ts';
 import type { Emit, Parts } from './parts.ts';
+import { Prober } from './prober.ts';
 import { SignedAddresses } from './signed-addresses.ts';
 
 /**
@@ -64,6 +65,11 @@ export type RegistryOptions = {
    * data directory, or in their rows where servers share a database.
    */
   readonly resultsConnector?: string | undefined;
+  /**
+   * Seconds between two health checks of a connector in the background, of all servers on the same store together, give or
+   * take a fifth; 0, the default, checks nothing in the background.
+   */
+  readonly probeSeconds?: number | undefined;
   /** Whether invocations that an earlier process accepted are run now; true by default. */
   readonly resumeInvocations?: boolean;
 };
@@ -141,6 +147,7 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
           log,
           maxConcurrent: options.maxInvocations ?? 64,
         }),
+        prober: new Prober((options.probeSeconds ?? 0) * 1_000),
         counters: limits.counters,
         addresses,
         network: (trusted) => (trusted ? trusting : guarded),

@@ -12,6 +12,7 @@ import type { Folders } from './folders.ts';
 import type { Homes } from './homes.ts';
 import type { InvocationWork } from './invocation-work.ts';
 import type { OpenClients } from './open-clients.ts';
+import type { Prober } from './prober.ts';
 import type { SignedAddresses } from './signed-addresses.ts';
 
 /** What happens in a registry, by event name. */
@@ -41,6 +42,7 @@ export type Parts = {
   readonly folders: Folders;
   readonly homes: Homes;
   readonly invocations: InvocationWork;
+  readonly prober: Prober;
   readonly counters: RateLimitCounters;
   readonly addresses: SignedAddresses;
   /** What a connector may reach: private addresses, too, where an administrator made it. */

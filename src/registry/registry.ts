@@ -389,8 +389,9 @@ export class ConnectorRegistry implements AsyncDisposable {
   }
 
   async #close(): Promise<void> {
-    const { clients, activity, invocations } = this.#assembly.parts;
-    await invocations.close(this.#assembly.graceMs);
+    const { parts, graceMs } = this.#assembly;
+    const { clients, activity, invocations } = parts;
+    await Promise.all([invocations.close(graceMs), parts.prober.close(parts, graceMs)]);
     await this.#sweeping;
     await clients.closeAll();
     await activity.flush();

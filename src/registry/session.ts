@@ -4,6 +4,7 @@ import type {
   CallOptions,
   ConnectorActivity,
   ConnectorHost,
+  ConnectorRecord,
   HealthReport,
 } from '../connectors/base.ts';
 import type { ClientSession, SessionCall } from '../connectors/session.ts';
@@ -16,7 +17,7 @@ import { standardPolicies } from '../policies/standard.ts';
 import { cancelled } from '../contract/clock.ts';
 import { redactText } from '../secrets/redact.ts';
 import { isDriverKind } from './spec.ts';
-import { HealthCheck } from './health.ts';
+import { CHECK, HealthCheck } from './health.ts';
 import { driverOptions, unsealCredentials } from './options.ts';
 import { scopedLog } from './log.ts';
 import type { Parts } from './parts.ts';
@@ -54,7 +55,7 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
 
   constructor(parts: Parts, tenantId: string, connectorId: string) {
     this.#parts = parts;
-    this.#key = JSON.stringify([tenantId, connectorId]);
+    this.#key = clientKey({ tenantId, connectorId });
   }
 
   /** Ties the session to its connector; done once, before the connector is handed out. */
@@ -156,7 +157,8 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
   }
 
   async #onClient<T>(call: Call, run: (client: C, call: Call) => Promise<T>): Promise<T> {
-    const lease = await this.#parts.clients.lease(this.#key, () => this.#open());
+    const isUse = call.operation !== CHECK;
+    const lease = await this.#parts.clients.lease(this.#key, () => this.#open(), { isUse });
     try {
       if (call.signal.aborted) throw cancelled(call.signal);
       return await run(lease.client, call);
@@ -173,7 +175,7 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
         try {
           return await step();
         } catch (error) {
-          throw this.#named(error, 'connector.test');
+          throw this.#named(error, CHECK);
         }
       });
     const probe = this.policy(async (call: Call) => {
@@ -185,11 +187,12 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
       }
     });
     // One attempt, so that a check answers soon.
-    const once = { operation: 'connector.test', idempotent: false, attempt: 1, progress: () => {} };
+    const once = { operation: CHECK, idempotent: false, attempt: 1, progress: () => {} };
     await probe({ ...once, signal: signal ?? NEVER });
   }
 
-  async #open(stage: OpenContext['stage'] = (_name, step) => step()): Promise<C> {
+  /** @param stage for a check, which says by itself what it found. */
+  async #open(stage?: OpenContext['stage']): Promise<C> {
     const connector = this.connector;
     const { clock, folders } = this.#parts;
     const { tenantId, connectorId, connectorType, record } = connector;
@@ -219,7 +222,7 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
         log: scopedLog(this.#parts.log, { tenantId, connectorId, provider: connector.provider }),
         signal: ending.signal,
         network: this.#parts.network(record.trusted),
-        stage,
+        stage: stage ?? ((_name, step) => step()),
         progress: (progress) => this.#parts.emit('progress', { tenantId, connectorId, progress }),
         // Absent settings are the settings of another kind, whose driver does not read them.
         dimension: Number(record.settings['vector_dimension'] ?? 0),
@@ -228,12 +231,15 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
       // The catalogue loads a driver of the connector's kind, so what it opens is the client of that kind.
       const client = (await loaded.driver.open(options, context)) as Client as C;
       if (connector.status === 'registered' || connector.status === 'configuring') connector.moveTo('ready');
-      connector.recordConnection();
+      if (!stage) connector.recordConnection();
       return client;
     } catch (error) {
       const failure = this.#named(error, 'connector.connect');
-      connector.recordError(failure);
-      RECORDED.add(failure);
+      // What is connected is not taken for broken because of one check.
+      if (!stage || connector.status !== 'connected') {
+        connector.recordError(failure);
+        RECORDED.add(failure);
+      }
       throw failure;
     } finally {
       cancelTimer();
@@ -299,6 +305,14 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
       { clock: this.#parts.clock, random: this.#parts.random, counters: this.#parts.counters },
     );
   }
+}
+
+/** The name of a connector's client among those that are open. */
+export function clientKey({
+  tenantId,
+  connectorId,
+}: Pick<ConnectorRecord, 'tenantId' | 'connectorId'>): string {
+  return JSON.stringify([tenantId, connectorId]);
 }
 
 /** The answer for a connector that is not there, is another tenant's, or is gone. */

@@ -24,7 +24,7 @@ export async function takeUpWork(
   parts: Parts,
   { get, resultsConnector, resume }: TakingUp,
 ): Promise<{ readonly sweeping: Promise<void> }> {
-  const { store, folders, log, invocations } = parts;
+  const { store, folders, log, invocations, prober } = parts;
   if (resultsConnector !== undefined) await checkResultsConnector(resultsConnector, get, parts);
   invocations.results.use({
     connectorId: resultsConnector,
@@ -43,6 +43,7 @@ export async function takeUpWork(
     return connector && (await isAtHome(connector, parts)) ? connector : undefined;
   };
   await invocations.start(resume ? find : undefined);
+  prober.start(parts, get);
   return { sweeping };
 }
 
