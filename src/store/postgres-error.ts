@@ -37,6 +37,9 @@ export function postgresError(cause: unknown): ConnectorError {
     case '53300':
       return unavailable('the database has no connection left');
   }
+  // The pool's own error has no code.
+  if (cause instanceof Error && cause.message === 'timeout exceeded when trying to connect')
+    return unavailable('all connections of the store to its database are in use');
   if (isLost(cause)) return unavailable('the database of the store cannot be reached');
   return new ConnectorError('internal', 'the store failed on its database', options);
 }

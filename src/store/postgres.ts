@@ -13,11 +13,21 @@ import type { Database } from './schema.ts';
 
 type Pg = typeof import('pg');
 
-/** Connections at once, at most, unless told. */
-const POOL_SIZE = 10;
+/** How a database is used; all times in milliseconds. */
+export type PostgresOptions = {
+  /** Connections at once, at most, besides the one that listens; 10 by default. */
+  readonly poolSize?: number | undefined;
+  /** How long is waited for a connection, be it a new one or one that others have; 5 seconds by default. */
+  readonly acquireMs?: number;
+  /** How long a statement may take by the server's watch; 15 seconds by default.  */
+  readonly statementMs?: number;
+  /** How long a statement may wait for what another transaction holds; 5 seconds by default. */
+  readonly lockMs?: number;
+  /** How long is waited for the answer to a statement of a server that may stand still; 17 seconds by default. */
+  readonly answerMs?: number;
+};
+
 const ACQUIRE_MS = 5_000;
-const STATEMENT_MS = 30_000;
-const LOCK_MS = 10_000;
 /** How long a start waits for another one that brings the schema up to date. */
 const MIGRATION_LOCK_MS = 120_000;
 /** Of the lock that those who bring the schema up to date take: any number that no other program takes. */
@@ -30,20 +40,28 @@ const MAX_TENANTS_AT_HAND = 1_000;
 /**
  * Opens a database of PostgreSQL 14 or newer and brings its schema up to date; of those that start at once, one does.
  *
+ * What a statement ran into is one error for its caller, and a connection that failed in any way but by an answer of the
+ * server is ended: nobody gets the answer to another's statement, however late it comes. There is nothing to open again
+ * after the database was away, because a connection is made when there is none at hand. A transaction that the server
+ * gave up for another's sake (40P01) is not repeated here: its caller is told `unavailable`, and nothing of it was done.
+ *
  * @throws ConnectorError `invalid_argument` for an address that is none, `unavailable` where `pg` is not installed or
  *   the database cannot be reached, `invalid_state` where a newer version of this program made the schema.
  */
-export async function openPostgres(url: string): Promise<Engine> {
+export async function openPostgres(url: string, options: PostgresOptions = {}): Promise<Engine> {
+  const { poolSize = 10, statementMs = 15_000, lockMs = 5_000, answerMs = 17_000 } = options;
+  const { acquireMs = ACQUIRE_MS } = options;
   const pg = await loadPg(url);
   const role = await prepareSchema(pg, url);
   const serverId = newServerId();
   const pool = openPool(pg, url, {
-    max: POOL_SIZE,
-    statement_timeout: STATEMENT_MS,
-    lock_timeout: LOCK_MS,
+    max: poolSize,
+    connectionTimeoutMillis: acquireMs,
+    statement_timeout: statementMs,
+    lock_timeout: lockMs,
     // A server that does not answer at all does not end a statement either.
-    query_timeout: STATEMENT_MS + 5_000,
-    idle_in_transaction_session_timeout: 2 * STATEMENT_MS,
+    query_timeout: answerMs,
+    idle_in_transaction_session_timeout: 4 * statementMs,
     // Whom what changes is by, for the triggers that tell others of it.
     options: `-c app.server=${serverId}${role === undefined ? '' : ` -c role=${role}`}`,
   });
