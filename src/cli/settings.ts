@@ -11,6 +11,13 @@ export const settings = z.object({
     .min(1)
     .optional()
     .describe('A PostgreSQL database, postgres://…, instead of the one in the data directory.'),
+  CONNECTORS_DATABASE_POOL: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(1_000)
+    .default(10)
+    .describe('Connections to that database at once, at most, besides one that listens.'),
   CONNECTORS_REDIS_URL: z
     .string()
     .min(1)

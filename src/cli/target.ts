@@ -15,6 +15,7 @@ export type Target = {
   readonly apiKey?: string | undefined;
   readonly dataDir: string;
   readonly databaseUrl: string | undefined;
+  readonly databasePool: number;
   readonly redisUrl: string | undefined;
   readonly egress: EgressOptions;
   readonly publicUrl: string | undefined;
@@ -34,6 +35,7 @@ export function targetOf(
     apiKey: options.apiKey ?? settings.CONNECTORS_API_KEY,
     dataDir: options.dataDir ?? settings.CONNECTORS_DATA_DIR,
     databaseUrl: settings.CONNECTORS_DATABASE_URL,
+    databasePool: settings.CONNECTORS_DATABASE_POOL,
     redisUrl: settings.CONNECTORS_REDIS_URL,
     egress: {
       allowPrivate: settings.CONNECTORS_EGRESS_ALLOW_PRIVATE,
@@ -87,7 +89,7 @@ type OpenOptions = Pick<
 };
 
 async function open(
-  { dataDir, databaseUrl, redisUrl, apiKey, egress, publicUrl, maxInvocations }: Target,
+  { dataDir, databaseUrl, databasePool, redisUrl, apiKey, egress, publicUrl, maxInvocations }: Target,
   terminal: Terminal,
   { needsDirectory, ...options }: OpenOptions,
 ): Promise<ConnectorRegistry> {
@@ -95,6 +97,7 @@ async function open(
     return await ConnectorRegistry.open({
       dataDir,
       databaseUrl,
+      databasePool,
       redisUrl,
       drivers,
       env: terminal.env,

@@ -37,6 +37,8 @@ export type RegistryOptions = {
   readonly dataDir?: string | undefined;
   /** A database of PostgreSQL 14 or newer, `postgres://…`, for what is otherwise kept in the data directory's own; what `CONNECTORS_DATABASE_URL` names unless told. */
   readonly databaseUrl?: string | undefined;
+  /** Connections to that database at once, at most, besides one that listens; 10 by default. */
+  readonly databasePool?: number | undefined;
   /** A Redis, `redis://…` or `rediss://…`, that servers count rate limits in; what `CONNECTORS_REDIS_URL` names unless told. */
   readonly redisUrl?: string | undefined;
   /** The drivers to offer; the built-in ones by default. */
@@ -114,7 +116,9 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
     const file = dataDir && join(dataDir.path, 'registry.db');
     const databaseUrl = options.databaseUrl ?? (env['CONNECTORS_DATABASE_URL'] || undefined);
     const store = await SqlStore.open(
-      databaseUrl === undefined ? { file: file ?? ':memory:' } : { databaseUrl },
+      databaseUrl === undefined
+        ? { file: file ?? ':memory:' }
+        : { databaseUrl, poolSize: options.databasePool },
     );
     try {
       const ring = await openKeyring(store, { file: dataDir && join(dataDir.path, KEY_FILE), env });

@@ -24,8 +24,11 @@ export const SqlStore = {
    * @throws ConnectorError `internal` where the file is damaged, `invalid_state` where a newer version of this
    *   program wrote it, `unavailable` where it cannot be read or written.
    */
-  async open(place: { readonly file: string } | { readonly databaseUrl: string }): Promise<Store> {
-    if ('databaseUrl' in place) return onPostgres(place.databaseUrl);
+  async open(
+    place:
+      { readonly file: string } | { readonly databaseUrl: string; readonly poolSize?: number | undefined },
+  ): Promise<Store> {
+    if ('databaseUrl' in place) return onPostgres(place.databaseUrl, place);
     const { file } = place;
     const inMemory = file === ':memory:';
     if (!inMemory) await checkFile(file);
@@ -50,9 +53,12 @@ export const SqlStore = {
   },
 };
 
-async function onPostgres(databaseUrl: string): Promise<Store> {
+async function onPostgres(
+  databaseUrl: string,
+  { poolSize }: { readonly poolSize?: number | undefined },
+): Promise<Store> {
   const { openPostgres } = await import('./postgres.ts');
-  const engine = await openPostgres(databaseUrl);
+  const engine = await openPostgres(databaseUrl, { poolSize });
   let closed: Promise<void> | undefined;
   return { ...storeOn(engine), close: () => (closed ??= engine.close()) };
 }
