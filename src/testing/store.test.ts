@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe } from 'vitest';
 import { SqlStore } from '../store/sql-store.ts';
-import { noPostgres, startPostgres, type TestPostgres } from './postgres.fixture.ts';
+import { startStoreDatabases, type StoreDatabases } from './pglite.fixture.ts';
+import { noPostgres } from './postgres.fixture.ts';
 import { testStore } from './store.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'store-'));
@@ -18,11 +19,16 @@ describe('the store in memory', () => {
   testStore({ open: () => SqlStore.open({ file: ':memory:' }) });
 });
 
-describe.skipIf(noPostgres !== undefined)('the store on PostgreSQL', () => {
-  let postgres: TestPostgres;
+describe(`the store on ${noPostgres === undefined ? 'PostgreSQL' : 'PGlite'}`, () => {
+  let databases: StoreDatabases;
   beforeAll(async () => {
-    postgres = await startPostgres();
+    databases = await startStoreDatabases();
   }, 60_000);
-  afterAll(() => postgres.close());
-  testStore({ open: async () => SqlStore.open({ databaseUrl: await postgres.database() }) });
+  afterAll(() => databases.close());
+  testStore({
+    async open() {
+      const { poolSize } = databases;
+      return SqlStore.open({ databaseUrl: await databases.database(), poolSize });
+    },
+  });
 });
