@@ -13,6 +13,8 @@ describe.skipIf(noPostgres !== undefined)('a statement with its tenant', () => {
   beforeAll(async () => {
     postgres = await startPostgres();
     pool = new Pool({ connectionString: await postgres.database() });
+    // The server is stopped while connections are still on their way out.
+    pool.on('error', () => {}).on('connect', (one) => one.on('error', () => {}));
     client = await pool.connect();
   }, 60_000);
   afterAll(async () => {
@@ -97,7 +99,10 @@ describe.skipIf(noPostgres !== undefined)('a statement with its tenant', () => {
       command: 'INSERT 0 2',
     });
     expect(await ask('update numbers set n = 3')).toMatchObject({ changed: 2n });
-    expect(await ask('select * from numbers')).toMatchObject({ changed: undefined, rows: [{ n: 3 }, { n: 3 }] });
+    expect(await ask('select * from numbers')).toMatchObject({
+      changed: undefined,
+      rows: [{ n: 3 }, { n: 3 }],
+    });
     expect(await ask('delete from numbers where n = 9')).toMatchObject({ changed: 0n, rows: [] });
   });
 

@@ -122,6 +122,8 @@ async function newDatabase(url: string): Promise<string> {
 /** The rows of statements that run as the login itself, each in a transaction of its own; those of the last. */
 export async function query(url: string, ...statements: readonly string[]): Promise<readonly unknown[]> {
   const client = new Client({ connectionString: url });
+  // What a stop of the server does to it between two statements, the next one says.
+  client.on('error', () => {});
   await client.connect();
   try {
     let rows: readonly unknown[] = [];
