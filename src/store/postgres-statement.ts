@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { Connection, PoolClient, Submittable, types } from 'pg';
 import { isOutdated } from './postgres-error.ts';
 
@@ -28,9 +29,9 @@ export type ParserOf = (typeId: TypeId) => ((text: string) => unknown) | undefin
 /** Texts that are kept compiled in each connection besides those that are told to be: such as come a second time. */
 const MAX_OTHERS = 100;
 /** Texts that are remembered to have come once. */
-const MAX_ONCE = 1_000;
-const BEGIN = { name: 'begin', text: 'begin' };
-const SETTING = { name: 'tenant', text: "select set_config('app.tenant', $1, true)" };
+const MAX_ONCE = 200;
+const BEGIN = { name: 'app.begin', text: 'begin' };
+const SETTING = { name: 'app.tenant', text: "select set_config('app.tenant', $1, true)" };
 
 /** The names of texts that are kept compiled, in all connections alike. */
 const names = new Map<string, string>();
@@ -198,7 +199,8 @@ function nameOf({ sql, isKept }: Statement): string {
     }
     others += 1;
   }
-  const name = `s${names.size}`;
+  // By what it is: behind a pooler that hands connections around, no process runs what another one gave a number to.
+  const name = `s${createHash('sha256').update(sql).digest('base64url').slice(0, 20)}`;
   names.set(sql, name);
   return name;
 }
