@@ -13,6 +13,7 @@ import type { Database } from './schema.ts';
 import { secretStore } from './secret-store.ts';
 import { openSqlite } from './sqlite.ts';
 import type { Store, StoreStatistics } from './store.ts';
+import { refuseUnfinished } from './unfinished.ts';
 
 /** The store on SQL. */
 export const SqlStore = {
@@ -22,7 +23,7 @@ export const SqlStore = {
    * process may still be at it.
    *
    * @throws ConnectorError `internal` where the file is damaged, `invalid_state` where a newer version of this
-   *   program wrote it, `unavailable` where it cannot be read or written.
+   *   program wrote it or only part of a registry was moved there, `unavailable` where it cannot be read or written.
    */
   async open(
     place:
@@ -35,6 +36,7 @@ export const SqlStore = {
     const sqlite = openSqlite(file);
     try {
       await migrate(sqlite.writer(null));
+      await refuseUnfinished(sqlite.writer(null));
       await disconnectAll(sqlite);
     } catch (error) {
       await sqlite.close();
@@ -59,6 +61,12 @@ async function onPostgres(
 ): Promise<Store> {
   const { openPostgres } = await import('./postgres.ts');
   const engine = await openPostgres(databaseUrl, { poolSize });
+  try {
+    await refuseUnfinished(engine.writer(null));
+  } catch (error) {
+    await engine.close();
+    throw error;
+  }
   let closed: Promise<void> | undefined;
   return { ...storeOn(engine), close: () => (closed ??= engine.close()) };
 }

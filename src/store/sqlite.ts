@@ -31,10 +31,24 @@ export function openSqlite(file: string): Sqlite {
   return engine(kysely(reading, file), writer, [reading, writing]);
 }
 
-/** The database in a file, for reading alone. @throws ConnectorError as {@link openSqlite}. */
+/**
+ * One consistent look at the database in a file, which this leaves as it is, the log of a process that was killed included.
+ *
+ * @throws ConnectorError as {@link openSqlite}.
+ */
 export function readSqlite(file: string): { readonly db: Database; close(): void } {
-  const connection = connect(file, { readOnly: true });
-  return { db: kysely(connection, file), close: () => connection.close() };
+  try {
+    const connection = new DatabaseSync(file, { timeout: 5_000, readOnly: true });
+    try {
+      connection.exec(`pragma cache_size = -${CACHE_KIB}; pragma trusted_schema = off; begin`);
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
+    return { db: kysely(connection, file), close: () => connection.close() };
+  } catch (error) {
+    throw sqliteError(error, file);
+  }
 }
 
 function engine(reader: Database, writer: Database, connections: readonly DatabaseSync[]): Sqlite {

@@ -95,7 +95,7 @@ async function directorySource(path: string): Promise<Side> {
   const dataDir = await openDataDir(path);
   try {
     const { db, close } = readSqlite(file);
-    const side = {
+    return {
       name: await realpath(path),
       db,
       async close() {
@@ -103,7 +103,6 @@ async function directorySource(path: string): Promise<Side> {
         await dataDir.close();
       },
     };
-    return side;
   } catch (error) {
     await dataDir.close();
     throw error;
@@ -116,7 +115,12 @@ async function directoryTarget(path: string): Promise<Side> {
     const file = join(path, 'registry.db');
     await checkFile(file);
     const engine = openSqlite(file);
-    await migrate(engine.writer(null));
+    try {
+      await migrate(engine.writer(null));
+    } catch (error) {
+      await engine.close();
+      throw error;
+    }
     return {
       name: await realpath(path),
       db: engine.writer(null),

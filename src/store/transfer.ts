@@ -2,72 +2,19 @@ import { createHash } from 'node:crypto';
 import { sql } from 'kysely';
 import { cancelled } from '../contract/clock.ts';
 import { ConnectorError, invalidField } from '../errors/error.ts';
-import { checkValue } from './check-value.ts';
 import type { Database } from './schema.ts';
-import { isPostgres } from './engine.ts';
 import { isSamePlace, openSource, openTarget, type Side } from './transfer-sides.ts';
-
-/** What is moved: every table in the order in which its rows may be added, by its primary key. */
-const TABLES = [
-  {
-    name: 'connectors',
-    key: ['connector_id'],
-    others: [
-      'tenant_id',
-      'name',
-      'connector_type',
-      'version',
-      'record',
-      'record_check',
-      'status',
-      'connection_count',
-      'error_count',
-      'activity',
-      'activity_check',
-    ],
-  },
-  {
-    name: 'secrets',
-    key: ['connector_id', 'tenant_id', 'field'],
-    others: ['key_id', 'sealed', 'secret_check'],
-  },
-  {
-    name: 'api_keys',
-    key: ['key_id'],
-    others: ['tenant_id', 'role', 'label', 'hash', 'created_at', 'key_check', 'revoked_at', 'revoked_check'],
-  },
-  {
-    name: 'invocations',
-    key: ['request_id'],
-    others: [
-      'tenant_id',
-      'connector_id',
-      'function_name',
-      'status',
-      'idempotency_key',
-      'created_at',
-      'due_at',
-      'fence',
-      'failures',
-      'takeovers',
-      'request',
-      'request_check',
-      'native',
-      'native_check',
-      'outcome',
-      'expires_at',
-      'outcome_check',
-    ],
-  },
-  { name: 'facts', key: ['name'], others: ['value', 'fact_check'] },
-] as const;
-type Table = (typeof TABLES)[number];
-type Row = Readonly<Record<string, unknown>>;
-
-/** Rows of one statement: more make the statements longer, not the copy faster. */
-const ROWS_AT_ONCE = 500;
-/** A fact of a target that is not whole yet: what it is filled from. */
-const UNFINISHED = 'unfinished_transfer';
+import {
+  batchOf,
+  columnsOf,
+  countOf,
+  insert,
+  lastOf,
+  type Row,
+  type Table,
+  TABLES,
+} from './transfer-tables.ts';
+import { markUnfinished, refuseUnfinished, UNFINISHED, unfinishedFrom } from './unfinished.ts';
 
 /** What was moved of one table: equal rows on both sides. */
 export type TransferredTable = { readonly table: string; readonly rows: number; readonly sha256: string };
@@ -107,7 +54,7 @@ export async function transfer({
   signal,
   progress = () => {},
 }: TransferOptions): Promise<Transferred> {
-  if (isSamePlace(from, to)) throw invalidField('to', `is where the registry is already: ${from}`);
+  if (isSamePlace(from, to)) throw invalidField('to', 'is where the registry is already');
   const source = await openSource(from);
   try {
     const target = await openTarget(to);
@@ -143,7 +90,7 @@ async function move(
   const compared = step('comparing');
   const tables: TransferredTable[] = [];
   for (const table of TABLES) tables.push(await compare(source, target, table, compared));
-  await target.db.deleteFrom('facts').where('name', '=', UNFINISHED).execute();
+  await finish(target);
   const { rows: keys } = await sql<{
     id: string;
   }>`select distinct key_id as id from secrets order by key_id`.execute(source.db);
@@ -152,24 +99,29 @@ async function move(
 
 /** Makes sure that the target is empty, or what an interrupted transfer from the same source left. */
 async function begin(source: Side, target: Side): Promise<void> {
-  const fact = await target.db
-    .selectFrom('facts')
-    .select('value')
-    .where('name', '=', UNFINISHED)
-    .executeTakeFirst();
-  if (fact?.value === source.name) return;
-  if (fact) {
-    const message = `${target.name} holds part of ${fact.value}; go on with that, or empty it first`;
-    throw new ConnectorError('invalid_state', message);
-  }
+  await refuseUnfinished(source.db);
+  const from = await unfinishedFrom(target.db);
+  if (from === source.name) return;
+  const refused = (message: string) => new ConnectorError('invalid_state', `${target.name} ${message}`);
+  if (from !== undefined)
+    throw refused(`holds part of ${from}: go on with that, or name an empty database or data directory`);
   for (const table of TABLES)
     if ((await countOf(target.db, table)) > 0)
-      throw new ConnectorError('invalid_state', `${target.name} is not empty: it has ${table.name}`);
-  const value = source.name;
-  await target.db
-    .insertInto('facts')
-    .values({ name: UNFINISHED, value, fact_check: checkValue(UNFINISHED, value) })
-    .execute();
+      throw refused(`is not empty, it has ${table.name}: name an empty database or data directory`);
+  await markUnfinished(target.db, source.name);
+}
+
+/** In one step, so that what is not whole is equal to its source as far as it goes. */
+async function finish({ db }: Side): Promise<void> {
+  await db.transaction().execute(async (step) => {
+    // Where the last process that served the source was killed, some look connected; nobody serves either side now.
+    await step
+      .updateTable('connectors')
+      .set({ status: 'disconnected' })
+      .where('status', '=', 'connected')
+      .execute();
+    await step.deleteFrom('facts').where('name', '=', UNFINISHED).execute();
+  });
 }
 
 /** Rows go in the order of their key, a batch is whole or absent: the last one in the target says where to go on. */
@@ -188,7 +140,7 @@ async function copy(
     const rows = await next;
     if (rows.length === 0) return;
     // Read while the ones before are written.
-    next = rows.length < ROWS_AT_ONCE ? Promise.resolve([]) : batchOf(from, table, rows.at(-1));
+    next = batchOf(from, table, rows.at(-1));
     next.catch(() => {});
     await insert(to, table, rows);
     copied(rows.length);
@@ -209,7 +161,7 @@ async function compare(
   throw new ConnectorError(
     'conflict',
     `${table.name}: ${there.rows} rows in ${source.name} and ${here.rows} in ${target.name} are not the same; ` +
-      'was the source in use in between? Empty the target and begin again',
+      'was one of them in use in between? Begin again with an empty database or data directory',
     { details: { table: table.name, source: there, target: here } },
   );
 }
@@ -221,6 +173,7 @@ async function digest(db: Database, table: Table, read: (rows: number) => void) 
   let last: Row | undefined;
   for (;;) {
     const rows = await batchOf(db, table, last);
+    if (rows.length === 0) return { rows: count, sha256: hash.digest('hex') };
     for (const row of rows) {
       if (table.name === 'facts' && row['name'] === UNFINISHED) continue;
       hash.update(`${JSON.stringify(columnsOf(table).map((column) => row[column]))}\n`);
@@ -228,59 +181,5 @@ async function digest(db: Database, table: Table, read: (rows: number) => void) 
     }
     read(rows.length);
     last = rows.at(-1);
-    if (rows.length < ROWS_AT_ONCE) return { rows: count, sha256: hash.digest('hex') };
   }
-}
-
-async function batchOf(db: Database, table: Table, after: Row | undefined): Promise<readonly Row[]> {
-  const { rows } = await sql<Row>`select ${refs(columnsOf(table))} from ${sql.table(table.name)}
-    ${after ? sql`where ${isAfter(table, after)}` : sql``}
-    order by ${refs(table.key)} limit ${sql.lit(ROWS_AT_ONCE)}`.execute(db);
-  return rows;
-}
-
-async function lastOf(db: Database, table: Table): Promise<Row | undefined> {
-  const order = sql.join(table.key.map((column) => sql`${sql.ref(column)} desc`));
-  const { rows } = await sql<Row>`select ${refs(table.key)} from ${sql.table(table.name)}
-    order by ${order} limit 1`.execute(db);
-  return rows[0];
-}
-
-/** How many rows there are, or how many up to one. */
-async function countOf(db: Database, table: Table, upTo?: Row): Promise<number> {
-  const { rows } = await sql<{ count: number }>`select count(*) as count from ${sql.table(table.name)}
-    ${upTo ? sql`where not ${isAfter(table, upTo)}` : sql``}`.execute(db);
-  return rows[0]?.count ?? 0;
-}
-
-async function insert(db: Database, table: Table, rows: readonly Row[]): Promise<void> {
-  const columns = columnsOf(table);
-  await sql`insert into ${sql.table(table.name)} (${refs(columns)}) ${valuesOf(db, columns, rows)}
-    ${table.name === 'facts' ? sql`on conflict do nothing` : sql``}`.execute(db);
-}
-
-function valuesOf(db: Database, columns: readonly string[], rows: readonly Row[]) {
-  if (!isPostgres(db))
-    return sql`values ${sql.join(rows.map((row) => sql`(${sql.join(columns.map((column) => row[column]))})`))}`;
-  // A parameter for each column instead of each value: five times as fast.
-  const lists = columns.map((column) => {
-    const list = rows.map((row) => row[column]);
-    return NUMBERS.test(column) ? sql`${list}::bigint[]` : sql`${list}::text[]`;
-  });
-  return sql`select * from unnest(${sql.join(lists)})`;
-}
-
-/** Columns that hold numbers. */
-const NUMBERS = /_check$|_count$|_at$|^version$|^fence$|^failures$|^takeovers$/;
-
-function isAfter(table: Table, row: Row) {
-  return sql`(${refs(table.key)}) > (${sql.join(table.key.map((column) => row[column]))})`;
-}
-
-function refs(columns: readonly string[]) {
-  return sql.join(columns.map((column) => sql.ref(column)));
-}
-
-function columnsOf({ key, others }: Table): readonly string[] {
-  return [...key, ...others];
 }
