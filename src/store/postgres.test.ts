@@ -97,6 +97,33 @@ describe.skipIf(noPostgres !== undefined)('PostgreSQL', () => {
     expect(claimed.length).toBeGreaterThan(0);
   });
 
+  it('gives out no more of a connector than may run at once, to all who claim at once, and says that it is full', async () => {
+    const { record } = await suite.stored({ tenantId: 'ceilings', connectorType: 'serverless' });
+    const other = await SqlStore.open({ databaseUrl });
+    const ids = Array.from({ length: 60 }, () => suite.fresh('request'));
+    for (const requestId of ids) await store.addInvocation(invocation(record, { requestId }));
+    const { tenantId, connectorId } = record;
+    const want = { tenantId, connectorId, limit: 2, maxConcurrency: 7 };
+    const end = new Date(NOW.getTime() + 30_000);
+    const claims = await Promise.all(
+      Array.from({ length: 20 }, (_, i) => (i % 2 ? store : other).claimInvocations([want], NOW, end)),
+    );
+    const claimed = claims.flatMap((claim) => claim.claimed);
+    expect(claimed).toHaveLength(7);
+    expect(claims.filter(({ full }) => full.includes(connectorId))).toHaveLength(17);
+    const [first] = claimed;
+    await store.endInvocation(first ?? invocation(record, { requestId: 'none' }), {
+      ...{ status: 'completed', result: 1, resultFile: null, error: null, logs: null, durationMs: 1 },
+      ...{ endedAt: NOW, expiresAt: end },
+    });
+    const next = await other.claimInvocations([want], NOW, end);
+    expect([next.claimed.length, next.full]).toEqual([1, [connectorId]]);
+    // A lease that is over takes no room.
+    const later = await other.claimInvocations([want], end, new Date(end.getTime() + 30_000));
+    expect([later.claimed.length, later.full]).toEqual([2, []]);
+    await other.close();
+  });
+
   it('starts one invocation of many that two stores add under one key at once', async () => {
     const { record } = await suite.stored({ tenantId: 'keys', connectorType: 'serverless' });
     const other = await SqlStore.open({ databaseUrl });
