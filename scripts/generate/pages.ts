@@ -1,5 +1,6 @@
 import { z } from 'zod';
 
+import { settings } from '../../src/cli/settings.ts';
 import { codeRow, ERROR_CODES, type ErrorCode, type Recovery } from '../../src/errors/codes.ts';
 import { optionRows } from './options.ts';
 import { seenCasesMatrix, seenMatrix, seenParagraph, type SeenDriver } from './seen.ts';
@@ -22,6 +23,23 @@ import type { DriverLoaders } from './registry/catalog.ts';
 export const drivers: DriverLoaders = {
 ${rows.join('')}};
 `;
+}
+
+/** The table of environment variables. */
+export function settingsPage(): string {
+  const rows = Object.entries(settings.shape).map(([name, schema]) => {
+    const { data } = schema.safeParse(undefined);
+    const shown = data === undefined || data === '' || Array.isArray(data) ? '' : `\`${String(data)}\``;
+    return [`\`${name}\``, shown, schema.description ?? ''];
+  });
+  return `# Settings
+
+<!-- ${NOTICE} Source: src/cli/settings.ts -->
+
+The server and the commands read these variables of the environment; one that is empty counts as absent. A flag of a command
+wins over its variable.
+
+${table(['Variable', 'Default', 'What it is'], rows)}`;
 }
 
 /** The table of error codes. */

@@ -25,6 +25,12 @@ export const settings = z.object({
     .describe('A Redis, redis://… or rediss://…, in which servers count rate limits together.'),
   CONNECTORS_HOST: z.string().min(1).default('127.0.0.1').describe('The address that the server listens on.'),
   CONNECTORS_PORT: port.default(7420).describe('The port that the server listens on; 0 takes a free one.'),
+  CONNECTORS_INSECURE_HTTP: z
+    .stringbool()
+    .default(false)
+    .describe(
+      'Whether the server may speak plain HTTP to other machines, where something in front of it encrypts.',
+    ),
   CONNECTORS_PUBLIC_URL: z
     .url({ protocol: /^https?$/ })
     .optional()

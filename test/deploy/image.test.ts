@@ -1,0 +1,93 @@
+import { validate } from 'dockerfile-utils';
+import { execFile } from 'node:child_process';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, describe, expect, it } from 'vitest';
+import { settings } from '../../src/cli/settings.ts';
+import { openServer } from '../server/harness.ts';
+
+const root = new URL('../../', import.meta.url);
+const text = readFileSync(new URL('Dockerfile', root), 'utf8');
+const lines = text
+  .replaceAll(/^\s*#.*\n/gm, '')
+  .replaceAll(/\\\n\s*/g, '')
+  .split('\n');
+const run = promisify(execFile);
+
+/** What no engine is needed for: no image was built where this was written. */
+describe('the image', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'image-'));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it('is described in what a Dockerfile may say', () => {
+    expect(validate(text)).toEqual([]);
+  });
+
+  it('copies what there is, runs as an ordinary user, and gets signals itself', () => {
+    const sources = lines
+      .filter((line) => line.startsWith('COPY ') && !line.includes('--from'))
+      .flatMap((line) => line.split(' ').slice(1, -1));
+    expect(sources.length).toBeGreaterThan(2);
+    for (const source of sources) expect(existsSync(new URL(source, root)), source).toBe(true);
+    const last = lines.slice(lines.findLastIndex((line) => line.startsWith('FROM ')));
+    expect(last).toContain('USER node');
+    expect(last).toContain('STOPSIGNAL SIGTERM');
+    expect(last).toContain('ENTRYPOINT ["node", "dist/cli/main.js"]');
+  });
+
+  it('sets settings that there are', () => {
+    const names = text.match(/CONNECTORS_[A-Z_]+/g) ?? [];
+    expect(names.length).toBeGreaterThan(2);
+    for (const name of names) expect(Object.keys(settings.shape)).toContain(name);
+  });
+
+  it('finds out with its own command whether the server is well', async () => {
+    const { app } = await openServer();
+    const url = await app.listen({ host: '127.0.0.1', port: 0 });
+    const line = lines.find((line) => line.startsWith('HEALTHCHECK ')) ?? '';
+    const [, ...args] = JSON.parse(line.slice(line.indexOf('['))) as readonly string[];
+    const check = (port: string) =>
+      run(process.execPath, args, { env: { CONNECTORS_PORT: port } }).then(
+        () => 0,
+        (error: { readonly code: number }) => error.code,
+      );
+    expect(await check(new URL(url).port)).toBe(0);
+    expect(await check('1')).toBe(1);
+  });
+
+  it('takes optional packages in the versions of the lock file, and none that it does not know', async () => {
+    for (const file of ['package.json', 'package-lock.json']) cpSync(new URL(file, root), join(folder, file));
+    const script = new URL('scripts/production-packages.mjs', root).pathname;
+    await expect(run(process.execPath, [script, 'left-pad'], { cwd: folder })).rejects.toMatchObject({
+      code: 2,
+    });
+    const [, names = ''] = /^ARG PEERS="(.*)"$/m.exec(text) ?? [];
+    await run(process.execPath, [script, ...names.split(' ')], { cwd: folder });
+    const read = (file: string) => JSON.parse(readFileSync(file, 'utf8')) as Lock;
+    const [before, after] = [
+      read(new URL('package-lock.json', root).pathname),
+      read(join(folder, 'package-lock.json')),
+    ];
+    for (const name of [...names.split(' '), 'pg-pool', 'pg-protocol'])
+      expect(after.packages[`node_modules/${name}`]).toMatchObject({
+        version: before.packages[`node_modules/${name}`]?.version,
+      });
+    const production = Object.entries(after.packages).filter(
+      ([, entry]) => !entry.dev && !entry.devOptional && !entry.peer,
+    );
+    const inProduction = new Set(production.map(([place]) => place));
+    expect(inProduction).toContain('node_modules/pg-pool');
+    expect(inProduction).not.toContain('node_modules/vitest');
+  });
+});
+
+type Lock = {
+  readonly packages: Readonly<
+    Record<
+      string,
+      { readonly version: string; readonly dev?: true; readonly devOptional?: true; readonly peer?: true }
+    >
+  >;
+};
