@@ -5,6 +5,7 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { setImmediate as turn } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ConnectorRegistry, ServerlessConnector } from '../../src/index.ts';
@@ -338,7 +339,9 @@ async function copiedTo(database: string): Promise<number> {
   return row?.count ?? 0;
 }
 
-function copiedInto(dataDir: string): number {
+async function copiedInto(dataDir: string): Promise<number> {
+  // Reading the file waits for nothing, and the end of the process that is watched has to be heard of.
+  await turn();
   try {
     const db = new DatabaseSync(join(dataDir, 'registry.db'), { readOnly: true });
     try {
