@@ -1,6 +1,6 @@
 import { realpath, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { ConnectorError, invalidField } from '../errors/error.ts';
+import { ConnectorError, invalidField, isConnectorError } from '../errors/error.ts';
 import { openDataDir } from './data-dir.ts';
 import { checkFile, rememberFile } from './file-check.ts';
 import { migrate, MIGRATIONS, schemaVersion } from './migrate.ts';
@@ -67,16 +67,29 @@ function placeOf(place: string, path: string): Place {
 
 async function postgresSource(url: string): Promise<Side> {
   const { readPostgres } = await import('./postgres.ts');
-  const { db, close } = await readPostgres(url);
+  const { db, close } = await readPostgres(url).catch(named(url));
   const side = { name: shownUrl(url), db, close };
   return refuseServed(side);
 }
 
 async function postgresTarget(url: string): Promise<Side> {
   const { openPostgres } = await import('./postgres.ts');
-  const engine = await openPostgres(url);
+  const engine = await openPostgres(url).catch(named(url));
   const side = { name: shownUrl(url), db: engine.writer(null), close: () => engine.close() };
   return refuseServed(side);
+}
+
+/** Says which of two databases it is. */
+function named(url: string) {
+  return (error: unknown): never => {
+    if (!isConnectorError(error) || error.code === 'invalid_argument') throw error;
+    const { code, message, details, retryAfterMs } = error;
+    throw new ConnectorError(code, `${shownUrl(url)}: ${message}`, {
+      cause: error,
+      details,
+      ...(retryAfterMs !== undefined && { retryAfterMs }),
+    });
+  };
 }
 
 async function refuseServed(side: Side): Promise<Side> {

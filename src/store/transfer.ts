@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { setImmediate as turn } from 'node:timers/promises';
 import { sql } from 'kysely';
 import { cancelled } from '../contract/clock.ts';
 import { ConnectorError, invalidField } from '../errors/error.ts';
@@ -68,6 +69,8 @@ export async function transfer({
   }
 }
 
+type Counted = (rows: number) => Promise<void>;
+
 async function move(
   source: Side,
   target: Side,
@@ -79,7 +82,9 @@ async function move(
   const total = counts.reduce((sum, count) => sum + count, 0);
   const step = (stage: TransferProgress['stage']) => {
     let done = 0;
-    return (rows: number) => {
+    return async (rows: number) => {
+      // SQLite waits for nothing: without a turn of the event loop no signal is heard, from the first row to the last.
+      await turn();
       // Between two batches nothing is half done.
       if (signal?.aborted) throw cancelled(signal);
       progress({ stage, done: (done += rows), total });
@@ -125,16 +130,11 @@ async function finish({ db }: Side): Promise<void> {
 }
 
 /** Rows go in the order of their key, a batch is whole or absent: the last one in the target says where to go on. */
-async function copy(
-  from: Database,
-  to: Database,
-  table: Table,
-  copied: (rows: number) => void,
-): Promise<void> {
+async function copy(from: Database, to: Database, table: Table, copied: Counted): Promise<void> {
   // Among a few facts is the one of this transfer, which says nothing about the others.
   const isFacts = table.name === 'facts';
   const last = isFacts ? undefined : await lastOf(to, table);
-  if (last) copied(await countOf(from, table, last));
+  if (last) await copied(await countOf(from, table, last));
   let next = batchOf(from, table, last);
   for (;;) {
     const rows = await next;
@@ -143,7 +143,7 @@ async function copy(
     next = batchOf(from, table, rows.at(-1));
     next.catch(() => {});
     await insert(to, table, rows);
-    copied(rows.length);
+    await copied(rows.length);
   }
 }
 
@@ -151,11 +151,11 @@ async function compare(
   source: Side,
   target: Side,
   table: Table,
-  compared: (rows: number) => void,
+  compared: Counted,
 ): Promise<TransferredTable> {
   const [there, here] = await Promise.all([
     digest(source.db, table, compared),
-    digest(target.db, table, () => {}),
+    digest(target.db, table, async () => {}),
   ]);
   if (there.sha256 === here.sha256) return { table: table.name, ...there };
   throw new ConnectorError(
@@ -167,7 +167,7 @@ async function compare(
 }
 
 /** Of every column of every row, in the order of the key. */
-async function digest(db: Database, table: Table, read: (rows: number) => void) {
+async function digest(db: Database, table: Table, read: Counted) {
   const hash = createHash('sha256');
   let count = 0;
   let last: Row | undefined;
@@ -179,7 +179,7 @@ async function digest(db: Database, table: Table, read: (rows: number) => void) 
       hash.update(`${JSON.stringify(columnsOf(table).map((column) => row[column]))}\n`);
       count += 1;
     }
-    read(rows.length);
+    await read(rows.length);
     last = rows.at(-1);
   }
 }

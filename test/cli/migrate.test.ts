@@ -146,6 +146,10 @@ describe('moving a registry', () => {
     await expect(transfer({ from, to: `sqlite:${from}` })).rejects.toThrow(
       /is where the registry is already/,
     );
+    // Which of two it is, and not with what password.
+    await expect(transfer({ from: 'postgres://me:secret@127.0.0.1:1/x', to: folder() })).rejects.toThrow(
+      'postgres://127.0.0.1:1/x: the database of the store cannot be reached',
+    );
     await expect(transfer({ from, to: 'mysql://x/y' })).rejects.toMatchObject({ code: 'invalid_argument' });
     await using registry = await ConnectorRegistry.open({ dataDir: from, env });
     expect(await registry.list()).toHaveLength(31);
@@ -160,6 +164,19 @@ describe('moving a registry', () => {
       /has schema version 2, this program moves version 3; start a server of this version on it once$/,
     );
     expect(changeFile(from, 'select max(version) as version from migrations')).toEqual([{ version: 2 }]);
+  }, 60_000);
+
+  it('ends where it is told to, and goes on the next time', async () => {
+    const [from, to] = [folder(), folder()];
+    await filledDirectly(from, 20_000);
+    const child = spawn(process.execPath, [main, 'migrate', '--from', from, '--to', to], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+    const exited = once(child, 'exit');
+    while (child.exitCode === null && (await copiedInto(to)) === 0);
+    child.kill('SIGINT');
+    expect(await exited).toEqual([130, null]);
+    expect((await transfer({ from, to })).tables[0]).toMatchObject({ table: 'connectors', rows: 20_000 });
   }, 60_000);
 
   it('leaves nothing that a server takes for a whole registry before it is one', async () => {

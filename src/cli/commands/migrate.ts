@@ -6,6 +6,7 @@ import { example } from '../help.ts';
 import { print, table } from '../print.ts';
 import { count, withRecordProgress } from '../progress.ts';
 import type { Settings } from '../settings.ts';
+import { keepMemorySteady } from '../steady-memory.ts';
 import type { Terminal } from '../terminal.ts';
 
 type Flags = { readonly from: string; readonly to: string };
@@ -32,6 +33,7 @@ export function addMigrateCommand(program: Command, terminal: Terminal, settings
       const { json = false, url } = globalOptions(command, settings);
       if (url !== undefined)
         throw new ConnectorError('unsupported', 'this works on both places itself; leave out --url');
+      keepMemorySteady();
       const startMs = performance.now();
       const done = await move({ from, to }, terminal);
       const seconds = (performance.now() - startMs) / 1_000;
@@ -57,12 +59,11 @@ async function move(flags: Flags, terminal: Terminal): Promise<Transferred> {
     transfer({
       ...flags,
       signal: terminal.signal,
-      // Comparing reads both sides, which takes about as long as copying.
-      progress: ({ stage, done, total }) =>
-        show({
-          position: (stage === 'copying' ? 0 : 50) + (50 * done) / Math.max(1, total),
-          records: (stage === 'copying' ? 0 : total) + done,
-        }),
+      // Comparing reads both sides, which takes about as long as copying: a row is half done before it.
+      progress: ({ stage, done, total }) => {
+        const moved = ((stage === 'copying' ? 0 : total) + done) / 2;
+        show({ position: (100 * moved) / Math.max(1, total), records: Math.floor(moved) });
+      },
     }),
   );
 }
