@@ -1,8 +1,9 @@
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import type { InvocationEnd } from '../connectors/serverless/invocations.ts';
+import { invocation } from '../testing/store-suite.ts';
 import { serverlessConnector } from '../testing/serverless-suite.ts';
 import { Folders } from './folders.ts';
 import { silentLog } from './log.ts';
@@ -86,4 +87,70 @@ it('are swept when a registry is opened, and those that rows name stay', async (
   const again = await ConnectorRegistry.open({ dataDir });
   await expect.poll(() => readdir(folder)).toEqual([named]);
   await again.close();
+});
+
+describe('in a file connector', () => {
+  async function filed() {
+    const registry = await ConnectorRegistry.open({ env: {} });
+    onTestFinished(() => registry.close());
+    const files = await registry.createFileConnector({
+      tenantId: 'ops',
+      name: 'results',
+      provider: 'memory',
+    });
+    const { kept, files: local } = results();
+    kept.use({ connectorId: files.connectorId, find: async () => files });
+    let named: string | null = null;
+    const store = async (lost = false) => {
+      await kept.keep(lease, end, async ({ result, resultFile }) => {
+        expect(result).toBeNull();
+        named = resultFile;
+        return !lost;
+      });
+      return named ?? '';
+    };
+    const paths = async () => (await files.listFiles('/', { recursive: true })).files.map(({ path }) => path);
+    return { kept, files, local, store, paths };
+  }
+
+  it('name it and the file in their row, are read back, and go when the row goes', async () => {
+    const { kept, files, local, store, paths } = await filed();
+    const resultFile = await store();
+    expect(resultFile).toMatch(new RegExp(`^${files.connectorId}:r\\.2\\.\\d+\\.json$`));
+    const record = { ...invocation(files.record, { requestId: 'r', resultFile }), ...where };
+    expect((await kept.whole(record)).result).toBe(LARGE);
+    await expect(local()).rejects.toThrow(/ENOENT/);
+    await kept.remove(where, { resultFile });
+    expect(await paths()).toEqual([]);
+    await expect(kept.whole(record)).rejects.toMatchObject({ code: 'internal' });
+  });
+
+  it('go at once where their row is not written', async () => {
+    const { store, paths } = await filed();
+    await store(true);
+    expect(await paths()).toEqual([]);
+  });
+
+  it('are swept where no row names them, once nobody can be about to', async () => {
+    const { kept, files, store, paths } = await filed();
+    const resultFile = await store();
+    await files.writeFile('results/t/c/r.1.7.json', 'of a worker that was killed');
+    await files.writeFile('results/t/gone/r.1.7.json', 'of a connector that is gone');
+    await files.writeFile('results/t/c/notes.txt', 'of somebody else');
+    const all = await paths();
+    const nameOf = async (connectorId: string) => (connectorId === 'c' ? resultFile : null);
+    const hour = 3_600_000;
+    await kept.sweepConnector(new Date(Date.now() + hour / 2), nameOf);
+    expect(await paths()).toEqual(all);
+    await kept.sweepConnector(new Date(Date.now() + hour + 1_000), nameOf);
+    expect(await paths()).toEqual(['results/t/c/notes.txt', `results/t/c/${resultFile.split(':')[1]}`]);
+  });
+
+  it('of one tenant alone go with it', async () => {
+    const { kept, files, store, paths } = await filed();
+    await files.writeFile('results/other/c/r.1.7.json', 'of another');
+    await store();
+    await kept.forget({ tenantId: 't' });
+    expect(await paths()).toEqual(['results/other/c/r.1.7.json']);
+  });
 });
