@@ -17,6 +17,8 @@ import {
 } from './transfer-tables.ts';
 import { markUnfinished, refuseUnfinished, UNFINISHED, unfinishedFrom } from './unfinished.ts';
 
+const OTHER = 'name an empty database, or a data directory without registry.db';
+
 /** What was moved of one table: equal rows on both sides. */
 export type TransferredTable = { readonly table: string; readonly rows: number; readonly sha256: string };
 
@@ -108,11 +110,9 @@ async function begin(source: Side, target: Side): Promise<void> {
   const from = await unfinishedFrom(target.db);
   if (from === source.name) return;
   const refused = (message: string) => new ConnectorError('invalid_state', `${target.name} ${message}`);
-  if (from !== undefined)
-    throw refused(`holds part of ${from}: go on with that, or name an empty database or data directory`);
+  if (from !== undefined) throw refused(`holds part of ${from}: go on with that, or ${OTHER}`);
   for (const table of TABLES)
-    if ((await countOf(target.db, table)) > 0)
-      throw refused(`is not empty, it has ${table.name}: name an empty database or data directory`);
+    if ((await countOf(target.db, table)) > 0) throw refused(`is not empty, it has ${table.name}: ${OTHER}`);
   await markUnfinished(target.db, source.name);
 }
 
@@ -160,8 +160,8 @@ async function compare(
   if (there.sha256 === here.sha256) return { table: table.name, ...there };
   throw new ConnectorError(
     'conflict',
-    `${table.name}: ${there.rows} rows in ${source.name} and ${here.rows} in ${target.name} are not the same; ` +
-      'was one of them in use in between? Begin again with an empty database or data directory',
+    `${table.name}: ${there.rows} rows in ${source.name} and ${here.rows} in ${target.name} are not the same, ` +
+      `as where one of them was in use in between; begin again: ${OTHER}`,
     { details: { table: table.name, source: there, target: here } },
   );
 }

@@ -140,7 +140,7 @@ describe('moving a registry', () => {
     await filled(from);
     await filled(to);
     await expect(transfer({ from, to })).rejects.toThrow(
-      /is not empty, it has connectors: name an empty database or data directory$/,
+      /is not empty, it has connectors: name an empty database, or a data directory without registry.db$/,
     );
     await expect(transfer({ from: folder(), to: folder() })).rejects.toMatchObject({ code: 'not_found' });
     await expect(transfer({ from, to: `sqlite:${from}` })).rejects.toThrow(
