@@ -1,7 +1,9 @@
+import { sql } from 'kysely';
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { noPostgres, query, startPostgres, type TestPostgres } from '../testing/postgres.fixture.ts';
 import { invocation, storeSuite } from '../testing/store-suite.ts';
+import { openPostgres } from './postgres.ts';
 import { POSTGRES_MIGRATIONS } from './migrations/postgres.ts';
 import { SqlStore } from './sql-store.ts';
 import type { Store } from './store.ts';
@@ -69,6 +71,18 @@ describe.skipIf(noPostgres !== undefined)('PostgreSQL', () => {
       );
       await expect(given).rejects.toThrow(/row-level security/);
     }
+  });
+
+  it('waits for the disk also where the database is set not to', async () => {
+    const lax = await postgres.database();
+    const { pathname } = new URL(lax);
+    await query(lax, `alter database ${pathname.slice(1)} set synchronous_commit = off`);
+    const engine = await openPostgres(lax);
+    const { rows } = await sql<object>`select current_setting('synchronous_commit') as now`.execute(
+      engine.reader(null),
+    );
+    await engine.close();
+    expect(rows).toEqual([{ now: 'on' }]);
   });
 
   it('has row security, for its owner too, on every table with a tenant', async () => {

@@ -52,7 +52,7 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
   const { poolSize = 10, statementMs = 15_000, lockMs = 5_000, answerMs = 17_000 } = options;
   const { acquireMs = ACQUIRE_MS } = options;
   const pg = await loadPg(url);
-  const role = await prepareSchema(pg, url);
+  const settings = await prepareSchema(pg, url);
   const serverId = newServerId();
   const pool = openPool(pg, url, {
     max: poolSize,
@@ -63,7 +63,7 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
     query_timeout: answerMs,
     idle_in_transaction_session_timeout: 4 * statementMs,
     // Whom what changes is by, for the triggers that tell others of it.
-    options: `-c app.server=${serverId}${role === undefined ? '' : ` -c role=${role}`}`,
+    options: [`app.server=${serverId}`, ...settings].map((setting) => `-c ${setting}`).join(' '),
   });
   const parserOf = parsers(pg);
   const all = tenantDatabase(pool, ALL_TENANTS, parserOf);
@@ -177,8 +177,8 @@ function parsers({ types }: Pg): ParserOf {
   };
 }
 
-/** Brings the schema up to date, and answers the role to take where the login is above row security. */
-async function prepareSchema(pg: Pg, url: string): Promise<string | undefined> {
+/** Brings the schema up to date, and answers what each connection sets so that the store can keep its word. */
+async function prepareSchema(pg: Pg, url: string): Promise<readonly string[]> {
   const pool = openPool(pg, url, { max: 1, lock_timeout: MIGRATION_LOCK_MS });
   try {
     return await tenantDatabase(pool, ALL_TENANTS, parsers(pg))
@@ -187,9 +187,13 @@ async function prepareSchema(pg: Pg, url: string): Promise<string | undefined> {
         await sql`select pg_advisory_lock(${sql.lit(MIGRATION_LOCK)})`.execute(db);
         // The lock ends with the connection.
         await migrate(db, POSTGRES_MIGRATIONS);
-        const { rows } = await sql<{ above: boolean }>`
-          select rolsuper or rolbypassrls as above from pg_roles where rolname = current_user`.execute(db);
-        if (!rows[0]?.above) return undefined;
+        const { rows } = await sql<{ above: boolean; lax: boolean }>`
+          select rolsuper or rolbypassrls as above, current_setting('synchronous_commit') = 'off' as lax
+          from pg_roles where rolname = current_user`.execute(db);
+        const [login] = rows;
+        // Otherwise what was acknowledged could be lost. A setting that promises more than this stays.
+        const durable = login?.lax ? ['synchronous_commit=on'] : [];
+        if (!login?.above) return durable;
         for (const statement of [
           // Roles are of all databases of a server: another one may make it at the same time.
           `do $$ begin
@@ -199,7 +203,7 @@ async function prepareSchema(pg: Pg, url: string): Promise<string | undefined> {
           `grant select, insert, update, delete on ${TABLES.join(', ')} to ${ROLE}`,
         ])
           await db.executeQuery(CompiledQuery.raw(statement));
-        return ROLE;
+        return [...durable, `role=${ROLE}`];
       });
   } finally {
     await pool.end();
