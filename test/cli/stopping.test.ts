@@ -74,7 +74,7 @@ it(
       `${path}/invocations/${accepted.body['request_id']}?wait=60&tenant_id=${TENANT}`,
     );
     const cutOff = call('POST', `${path}/functions/default/invocations?tenant_id=${TENANT}`, { payload: 2 });
-    const failed = expect(cutOff).rejects.toThrow();
+    const failed = expect(cutOff).rejects.toThrow(TypeError);
     await once(silent, 'request');
     const stoppedMs = performance.now();
     child.kill('SIGTERM');
