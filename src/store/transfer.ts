@@ -3,6 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { sql } from 'kysely';
 import { cancelled } from '../contract/clock.ts';
 import { ConnectorError, invalidField } from '../errors/error.ts';
+import { isPostgres } from './engine.ts';
 import type { Database } from './schema.ts';
 import { isSamePlace, openSource, openTarget, type Side } from './transfer-sides.ts';
 import {
@@ -96,7 +97,9 @@ async function move(
   for (const table of TABLES) await copy(source.db, target.db, table, copied);
   const compared = step('comparing');
   const tables: TransferredTable[] = [];
-  for (const table of TABLES) tables.push(await compare(source, target, table, compared));
+  await readByKey(target.db, async (db) => {
+    for (const table of TABLES) tables.push(await compare(source, { ...target, db }, table, compared));
+  });
   await finish(target);
   const { rows: keys } = await sql<{
     id: string;
@@ -164,6 +167,15 @@ async function compare(
       `as where one of them was in use in between; begin again: ${OTHER}`,
     { details: { table: table.name, source: there, target: here } },
   );
+}
+
+/** Right after a copy PostgreSQL has counted nothing and would sort the table for each batch: 11 s, not 1, for 200,000 secrets. */
+async function readByKey(db: Database, read: (db: Database) => Promise<void>): Promise<void> {
+  if (!isPostgres(db)) return read(db);
+  await db.transaction().execute(async (step) => {
+    await sql`set local enable_sort = off`.execute(step);
+    await read(step);
+  });
 }
 
 /** Of every column of every row, in the order of the key. */
