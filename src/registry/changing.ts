@@ -55,6 +55,7 @@ async function change(patch: ConnectorPatchDict, { admin, find }: ChangeOptions,
     updatedAt: new Date(parts.clock.now()),
   };
   if (!(await parts.store.updateConnector(record, prepared?.secrets))) throw notFound(connector.connectorId);
-  connector.replace(record);
+  // Others may have changed it again before this process had its answer.
+  if (record.version > connector.version) connector.replace(record);
   return { connector, prepared, status: patch.status };
 }

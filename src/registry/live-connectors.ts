@@ -1,5 +1,7 @@
 import type { BaseConnector, ConnectorRecord } from '../connectors/base.ts';
-import type { ConnectorState, Store, StoredConnector } from '../store/store.ts';
+import { DriverConnector } from '../connectors/session.ts';
+import { ConnectorError } from '../errors/error.ts';
+import type { ConnectorState, NewConnector, Store, StoredConnector } from '../store/store.ts';
 import type { AnyDriver } from './catalog.ts';
 import { Instances } from './instances.ts';
 import { driverOf, makeConnector } from './making.ts';
@@ -8,14 +10,18 @@ import { notFound, Session } from './session.ts';
 import { isDriverKind } from './spec.ts';
 
 const KEPT_INSTANCES = 10_000;
+/** How often is read again what changed while it was read. */
+const READINGS = 20;
+
+/** What changed while something is read; `all` where anything may have. */
+type Reading = { readonly ids: Set<string>; all: boolean };
 
 /** The connectors that this process has objects of, and the way from what is stored to such an object. */
 export class LiveConnectors {
   readonly #parts: Parts;
   /** A session and its connector hold each other, so that either keeps both. */
   readonly #sessions = new Instances<Session>(KEPT_INSTANCES);
-  /** Ids that changed while something is read, one set for each reading. */
-  readonly #reading = new Set<Set<string>>();
+  readonly #reading = new Set<Reading>();
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -48,23 +54,41 @@ export class LiveConnectors {
   async loadAll(
     find: (store: Store) => Promise<readonly StoredConnector[]>,
   ): Promise<readonly BaseConnector[]> {
-    for (;;) {
-      const changed = new Set<string>();
+    for (let reading = 1; reading <= READINGS; reading++) {
+      const changed: Reading = { ids: new Set(), all: false };
       this.#reading.add(changed);
-      const rows = await find(this.#parts.store).finally(() => this.#reading.delete(changed));
-      const drivers = new Map<string, AnyDriver | undefined>();
-      for (const { record } of rows) {
-        if (!drivers.has(kindOf(record))) drivers.set(kindOf(record), await driverOf(record, this.#parts));
+      try {
+        const rows = await find(this.#parts.store);
+        const drivers = new Map<string, AnyDriver | undefined>();
+        for (const { record } of rows) {
+          if (!drivers.has(kindOf(record))) drivers.set(kindOf(record), await driverOf(record, this.#parts));
+        }
+        // Removed or changed since it was read: the row is old, and an object made from it would stay so. One that is there does not.
+        const fresh = rows.filter(
+          ({ record: { connectorId: id } }) => this.held(id) || !(changed.all || changed.ids.has(id)),
+        );
+        const objects = fresh.map((row) => this.#objectOf(row, drivers.get(kindOf(row.record))));
+        if (objects.length === rows.length) return objects;
+      } finally {
+        this.#reading.delete(changed);
       }
-      // Removed or changed while it was read: the row is old, and an object made from it might stay so.
-      if (rows.some(({ record }) => changed.has(record.connectorId))) continue;
-      return rows.map((row) => {
-        const session = this.#sessions.get(row.record.connectorId);
-        if (!session) return this.#make(row, drivers.get(kindOf(row.record)));
-        this.#replace(session, row.record);
-        return session.connector;
-      });
     }
+    throw new ConnectorError('unavailable', 'connectors change faster than they are read', {
+      retryAfterMs: 1_000,
+    });
+  }
+
+  /** Stores a new connector and answers its object. @throws ConnectorError `already_exists`; `not_found` where it is gone already. */
+  create(made: NewConnector): Promise<BaseConnector> {
+    const { tenantId, connectorId } = made.record;
+    let isStored = false;
+    return this.load(connectorId, async (store) => {
+      // Others see it before this process has its answer, and may have changed it by then.
+      if (isStored) return store.getConnector(tenantId, connectorId);
+      await store.insertConnectors([made]);
+      isStored = true;
+      return made;
+    });
   }
 
   /**
@@ -74,7 +98,7 @@ export class LiveConnectors {
    */
   async refresh(changed: readonly string[] | 'all'): Promise<void> {
     const { store, activity } = this.#parts;
-    if (changed !== 'all') this.#noteChanged(changed);
+    this.#noteChanged(changed);
     const ids = changed === 'all' ? [...this.values()].map(({ connectorId }) => connectorId) : changed;
     const held = ids.filter((id) => this.held(id));
     if (held.length === 0) return;
@@ -89,6 +113,10 @@ export class LiveConnectors {
       return found.flatMap((stored) => {
         const session = this.#sessions.get(stored.record.connectorId);
         if (!session) return [];
+        if (isAnother(session.connector, stored.record)) {
+          void this.#forgetRemoved([stored.record.connectorId]);
+          return [];
+        }
         this.#replace(session, stored.record);
         return [{ connector: session.connector, activity: stored.activity }];
       });
@@ -138,8 +166,22 @@ export class LiveConnectors {
     }
   }
 
-  #noteChanged(connectorIds: readonly string[]): void {
-    for (const changed of this.#reading) for (const id of connectorIds) changed.add(id);
+  #noteChanged(connectorIds: readonly string[] | 'all'): void {
+    for (const changed of this.#reading) {
+      if (connectorIds === 'all') changed.all = true;
+      else for (const id of connectorIds) changed.ids.add(id);
+    }
+  }
+
+  #objectOf(row: StoredConnector, driver: AnyDriver | undefined): BaseConnector {
+    const { connectorId } = row.record;
+    const session = this.#sessions.get(connectorId);
+    if (session && !isAnother(session.connector, row.record)) {
+      this.#replace(session, row.record);
+      return session.connector;
+    }
+    if (session) void this.#forgetRemoved([connectorId]);
+    return this.#make(row, driver);
   }
 
   /** Takes up a record that another process stored: calls in flight end on the client that they have. */
@@ -170,11 +212,18 @@ function isOther(connector: BaseConnector | undefined, state: ConnectorState | u
   if (!connector || !state) return false;
   const { version, status, connectionCount, errorCount } = connector;
   return (
-    state.version > version ||
+    state.version !== version ||
     state.status !== status ||
     state.connectionCount !== connectionCount ||
     state.errorCount !== errorCount
   );
+}
+
+/** Whether what is stored was made after the object's connector was removed, under the same id. */
+function isAnother(connector: BaseConnector, { tenantId, createdAt }: ConnectorRecord): boolean {
+  if (tenantId !== connector.tenantId) return true;
+  // Objects of the application's own class are made anew in each process.
+  return connector instanceof DriverConnector && createdAt.getTime() !== connector.createdAt.getTime();
 }
 
 function kindOf({ connectorType, provider }: ConnectorRecord): string {

@@ -115,9 +115,7 @@ export class ConnectorRegistry implements AsyncDisposable {
     { admin = false, connectorId }: Actor & { readonly connectorId?: string | undefined } = {},
   ): Promise<BaseConnector> {
     const made = await this.#prepare(dict, { tenantId, connectorId, admin });
-    await this.#parts.store.insertConnectors([made]);
-    const [connector] = await this.#live.loadAll(async () => [made]);
-    if (!connector) throw new ConnectorError('internal', 'the new connector has no object');
+    const connector = await this.#live.create(made);
     this.#announce('registered', connector);
     return connector;
   }
@@ -394,7 +392,10 @@ export class ConnectorRegistry implements AsyncDisposable {
     await Promise.all([invocations.close(graceMs), parts.prober.close(parts, graceMs)]);
     await this.#sweeping;
     await clients.closeAll();
-    await activity.flush();
+    // Figures are counted, not acknowledged: a store that is away keeps nothing open.
+    await activity
+      .flush()
+      .catch((error: unknown) => parts.log.warn('figures were not stored', { error: String(error) }));
     await this.#assembly.close();
   }
 }

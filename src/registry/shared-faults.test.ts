@@ -1,0 +1,176 @@
+import { randomBytes } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { SqlStore } from '../store/sql-store.ts';
+import type { Store } from '../store/store.ts';
+import { noPostgres, query, startPostgres, type TestPostgres } from '../testing/postgres.fixture.ts';
+import { registryWith, vectors } from './registry.fixture.ts';
+import type { ConnectorRegistry } from './registry.ts';
+import { scriptedDriver } from './scripted-driver.fixture.ts';
+
+const IN_FORCE = { timeout: 2_000, interval: 10 };
+const ENV = { CONNECTORS_MASTER_KEY: randomBytes(32).toString('base64') };
+
+/** From now on nothing is notified, and who listens has to begin anew: then all is compared. */
+const DEAFEN = [
+  'alter table connectors disable trigger user',
+  'alter table api_keys disable trigger user',
+] as const;
+const CUT = `select pg_terminate_backend(pid) from pg_stat_activity
+  where application_name = 'connector-registry listener' and datname = current_database()`;
+
+describe.skipIf(noPostgres !== undefined)('of servers on one database, one', () => {
+  let postgres: TestPostgres;
+  beforeAll(async () => {
+    postgres = await startPostgres();
+  }, 60_000);
+  afterAll(() => postgres.close());
+
+  const open = async (databaseUrl: string, options: Parameters<typeof registryWith>[1] = {}) =>
+    (await registryWith({ remote: true }, { databaseUrl, env: ENV, ...options })).registry;
+
+  /** A server that reads a connector and then waits for its driver, until the test goes on. */
+  async function reading(url: string, connectorId: string) {
+    const { promise: gate, resolve: goOn } = Promise.withResolvers<void>();
+    const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+    const { drivers } = scriptedDriver({ remote: true });
+    const registry = await open(url, {
+      drivers: {
+        async 'vector/scripted'() {
+          begin();
+          await gate;
+          return drivers['vector/scripted']();
+        },
+      },
+    });
+    const got = registry.get(connectorId);
+    got.catch(() => {});
+    await begun;
+    return { registry, got, goOn };
+  }
+
+  /** A server whose store the test changes. */
+  async function changed(url: string, change: (store: Store) => Partial<Store>) {
+    const openStore = SqlStore.open.bind(SqlStore);
+    const opening = vi.spyOn(SqlStore, 'open').mockImplementation(async (where) => {
+      const store = await openStore(where);
+      return { ...store, ...change(store) };
+    });
+    try {
+      return await open(url);
+    } finally {
+      opening.mockRestore();
+    }
+  }
+
+  /** Ends when `there` has heard of everything that was changed on `here` during `work`. */
+  async function heard(here: ConnectorRegistry, there: ConnectorRegistry, work: () => Promise<unknown>) {
+    const { key, record } = await here.keys.create({ tenantId: 'acme', role: 'reader' });
+    await there.keys.verify(key);
+    await work();
+    await here.keys.revoke(null, record.keyId);
+    await vi.waitFor(
+      () => expect(there.keys.verify(key)).rejects.toMatchObject({ code: 'unauthenticated' }),
+      IN_FORCE,
+    );
+  }
+
+  it('makes no object of what was changed while it loaded the driver', async () => {
+    const url = await postgres.database();
+    const a = await open(url);
+    const { connectorId } = await a.createVectorConnector(vectors());
+    const { registry: b, got, goOn } = await reading(url, connectorId);
+    await heard(a, b, () => a.update(connectorId, { metadata: { changed: true } }));
+    goOn();
+    expect((await got).version).toBe(2);
+  });
+
+  it('makes no object of what was removed while it loaded the driver', async () => {
+    const url = await postgres.database();
+    const a = await open(url);
+    const { connectorId } = await a.createVectorConnector(vectors());
+    const { registry: b, got, goOn } = await reading(url, connectorId);
+    await heard(a, b, () => a.delete(connectorId));
+    goOn();
+    await expect(got).rejects.toMatchObject({ code: 'not_found' });
+  });
+
+  it('makes no object of what may have changed while it did not listen', async () => {
+    const url = await postgres.database();
+    const a = await open(url);
+    const { connectorId } = await a.createVectorConnector(vectors());
+    const { registry: b, got, goOn } = await reading(url, connectorId);
+    const { key, record } = await a.keys.create({ tenantId: 'acme', role: 'reader' });
+    await b.keys.verify(key);
+    await query(url, ...DEAFEN);
+    await a.update(connectorId, { metadata: { changed: true } });
+    await a.keys.revoke(null, record.keyId);
+    await query(url, CUT);
+    await vi.waitFor(
+      () => expect(b.keys.verify(key)).rejects.toMatchObject({ code: 'unauthenticated' }),
+      IN_FORCE,
+    );
+    goOn();
+    expect((await got).version).toBe(2);
+  });
+
+  it('does not go back to its own change when another one is heard of before the answer', async () => {
+    const url = await postgres.database();
+    const { promise: gate, resolve: answer } = Promise.withResolvers<void>();
+    const a = await changed(url, (store) => ({
+      async updateConnector(...change) {
+        const is = await store.updateConnector(...change);
+        await gate;
+        return is;
+      },
+    }));
+    const b = await open(url);
+    const { connectorId } = await a.createVectorConnector(vectors());
+    const there = await b.get(connectorId);
+    const updating = a.update(connectorId, { metadata: { by: 'a' } });
+    await vi.waitFor(() => expect(there.version).toBe(2), IN_FORCE);
+    await heard(b, a, () => b.update(connectorId, { metadata: { by: 'b' } }));
+    answer();
+    await updating;
+    expect((await a.get(connectorId)).record).toMatchObject({ version: 3, metadata: { by: 'b' } });
+  });
+
+  it('knows what another one changed of a new connector before it had the answer', async () => {
+    const url = await postgres.database();
+    const { promise: gate, resolve: answer } = Promise.withResolvers<void>();
+    const { promise: stored, resolve: store } = Promise.withResolvers<void>();
+    const a = await changed(url, ({ insertConnectors }) => ({
+      async insertConnectors(connectors) {
+        await insertConnectors(connectors);
+        store();
+        await gate;
+      },
+    }));
+    const b = await open(url);
+    const creating = a.createVectorConnector(vectors());
+    await stored;
+    const { connectorId } = await b.getByName('acme', 'docs');
+    await heard(b, a, () => b.update(connectorId, { metadata: { by: 'b' } }));
+    answer();
+    expect((await creating).version).toBe(2);
+    expect((await a.get(connectorId)).version).toBe(2);
+  });
+
+  it('does not take a connector for another one that had its id', async () => {
+    const url = await postgres.database();
+    const [a, b] = [await open(url), await open(url)];
+    await a.createVectorConnector({ ...vectors(), connectorId: 'same' });
+    await a.update('same', { metadata: { changed: true } });
+    const before = await b.get('same');
+    await query(url, ...DEAFEN);
+    await a.delete('same');
+    await a.createVectorConnector({ ...vectors('docs', 'other'), connectorId: 'same' });
+    await query(url, CUT);
+    await vi.waitFor(
+      () => expect(b.get('same', { tenantId: 'acme' })).rejects.toMatchObject({ code: 'not_found' }),
+      IN_FORCE,
+    );
+    const after = await b.get('same', { tenantId: 'other' });
+    expect(after).not.toBe(before);
+    expect(after).toMatchObject({ tenantId: 'other', version: 1 });
+  });
+});
