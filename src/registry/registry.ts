@@ -393,9 +393,7 @@ export class ConnectorRegistry implements AsyncDisposable {
     await this.#sweeping;
     await clients.closeAll();
     // Figures are counted, not acknowledged: a store that is away keeps nothing open.
-    await activity
-      .flush()
-      .catch((error: unknown) => parts.log.warn('figures were not stored', { error: String(error) }));
+    await activity.flush().catch(() => parts.log.warn('the last figures were not stored'));
     await this.#assembly.close();
   }
 }

@@ -191,7 +191,8 @@ export class PostgresPeers implements Peers {
 
   #hear({ payload = '' }: Notification): void {
     const change = parsed(payload);
-    if (!change || change.by === this.serverId) return;
+    // Its own changes, too: of one whose answer was lost it knows no more than the others.
+    if (!change) return;
     if (change.connectors === 'all') this.#heard.all = true;
     else for (const id of change.connectors) this.#heard.ids.add(id);
     this.#heard.keys ||= change.keys;
