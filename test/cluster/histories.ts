@@ -10,6 +10,8 @@ const OPERATIONS = 200;
 /** Histories that are made at the same time. */
 const AT_ONCE = 4;
 const AGAIN_MS = 50;
+/** Of a history that is wrong, what ended so long before that showed. */
+const SHOWN_MS = 1_000;
 
 /**
  * Several callers write one name over all servers, with and without luck: creates, reads of the store (`list`), changes and
@@ -29,12 +31,16 @@ export async function checkHistories(
       { length: Math.min(AT_ONCE, count - from) },
       (_, at) => `${run}-history-${from + at}`,
     );
+    // Checking took a while, in which servers may have closed idle connections: that is noticed first.
+    await wait(AGAIN_MS);
     const histories = await Promise.all(names.map((name) => record(cluster, random.fork(name), name)));
     for (const [at, history] of histories.entries()) {
       made += history.length;
       unheard += history.filter(({ endMs }) => endMs === Number.POSITIVE_INFINITY).length;
       if (!isLinearizable<State>(history, null))
-        cluster.faults.push(`${names[at]} has no order in which every answer is right:\n${textOf(history)}`);
+        cluster.faults.push(
+          `${names[at]} has no order in which every answer is right:\n${textOf(shortestWrong(history))}`,
+        );
     }
   }
   return `${count} histories of ${made} calls by ${CALLERS} callers, ${unheard} of them unheard: all linearizable`;
@@ -55,12 +61,12 @@ async function record(cluster: Cluster, random: Random, name: string): Promise<r
         const answer = await answerOf();
         const isHeard = answer !== undefined && answer.status < 500;
         if (!isHeard) await wait(AGAIN_MS);
-        const add = (apply: Observed<State>['apply']) =>
+        const add = (apply: Observed<State>['apply'], saw?: State) =>
           history.push({
             startMs,
             endMs: isHeard ? performance.now() : Number.POSITIVE_INFINITY,
             apply,
-            text: `${server.name}: ${text}: ${isHeard ? answer.status : 'unheard'}`,
+            text: `${server.name}: ${text}: ${isHeard ? answer.status : 'unheard'}${saw === undefined ? '' : ` ${JSON.stringify(saw)}`}`,
           });
         return { answer: isHeard ? answer : undefined, add };
       };
@@ -72,7 +78,7 @@ async function record(cluster: Cluster, random: Random, name: string): Promise<r
         const read = listedState(answer);
         if (read) ids.set(read.n, read.id);
         known = read;
-        add((state) => (isSame(state, read) ? state : undefined));
+        add((state) => (isSame(state, read) ? state : undefined), read);
       } else if (known === null) {
         const mine = (n += 1);
         const { answer, add } = await ask(`create ${mine}`, () =>
@@ -85,9 +91,12 @@ async function record(cluster: Cluster, random: Random, name: string): Promise<r
         );
         if (!answer || answer.status === 201) {
           known = answer ? stateOf(answer.body) : null;
-          if (known) ids.set(mine, known.id);
-          add((state) =>
-            state === null ? { id: ids.get(mine) ?? `of ${mine}`, version: 1, n: mine } : undefined,
+          const made = known;
+          if (made) ids.set(mine, made.id);
+          add(
+            (state) =>
+              state === null ? { id: ids.get(mine) ?? `of ${mine}`, version: 1, n: mine } : undefined,
+            made ?? undefined,
           );
         } else add((state) => (answer.status === 409 && state !== null ? state : undefined));
       } else if (way < 0.85) {
@@ -125,6 +134,20 @@ async function record(cluster: Cluster, random: Random, name: string): Promise<r
   };
   await Promise.all(Array.from({ length: CALLERS }, (_, at) => caller(random.fork(`caller ${at}`))));
   return history;
+}
+
+/** What was seen until the first moment at which it cannot be right, its last calls alone. */
+function shortestWrong(history: readonly Observed<State>[]): readonly Observed<State>[] {
+  const until = (atMs: number) =>
+    history
+      .filter(({ startMs }) => startMs <= atMs)
+      .map((call) => (call.endMs <= atMs ? call : { ...call, endMs: Number.POSITIVE_INFINITY }));
+  const ends = history
+    .map(({ endMs }) => endMs)
+    .filter((endMs) => endMs !== Number.POSITIVE_INFINITY)
+    .toSorted((a, b) => a - b);
+  const firstMs = ends.find((atMs) => !isLinearizable<State>(until(atMs), null)) ?? Number.POSITIVE_INFINITY;
+  return history.filter(({ startMs, endMs }) => startMs <= firstMs && endMs > firstMs - SHOWN_MS);
 }
 
 function textOf(history: readonly Observed<State>[]): string {

@@ -31,6 +31,7 @@ export async function pauseServer(cluster: Cluster, at: number, run: string): Pr
   const pausedMs = performance.now();
   try {
     await untilRun(cluster, unkeyed, 2);
+    await untilLost(cluster, accepted.slice(CALLS));
   } finally {
     server.resume();
   }
@@ -84,6 +85,20 @@ export async function untilRun(cluster: Cluster, ids: readonly string[], times: 
     const left = ids.filter((id) => (runs[id]?.length ?? 0) < times);
     if (left.length === 0) return;
     if (performance.now() > deadline) throw new Error(`did not run ${times} times: ${left.join(', ')}`);
+    await wait(LOOK_MS);
+  }
+}
+
+/** Resolves when others have found that nobody knows how these ended. @throws Error when that takes too long. */
+async function untilLost({ sql }: Cluster, requestIds: readonly string[]): Promise<void> {
+  const deadline = performance.now() + TAKEN_OVER_WITHIN_MS;
+  const ids = requestIds.map((id) => `'${id}'`).join();
+  for (;;) {
+    const left = await sql(
+      `select request_id from invocations where request_id in (${ids}) and status in ('queued', 'running')`,
+    );
+    if (left.length === 0) return;
+    if (performance.now() > deadline) throw new Error(`not taken over: ${JSON.stringify(left)}`);
     await wait(LOOK_MS);
   }
 }

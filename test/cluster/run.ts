@@ -109,7 +109,7 @@ export async function runCluster({ seed, sizes, parts, say }: RunOptions): Promi
 
 /** What a server logs as an error of its own; that it could not reach its database is none. */
 function isUnexplained(line: string): boolean {
-  return !/the database/.test(line);
+  return !/the database|its database/.test(line);
 }
 
 async function underLoad(
