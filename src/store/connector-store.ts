@@ -51,19 +51,20 @@ export function connectorStore({ reader, writer }: Engine): ConnectorStore {
       const update = writer(tenantId)
         .transaction()
         .execute(async (db) => {
+          // The connector before what is below it, as its removal does: so neither waits for the other.
+          const { numAffectedRows } = await queries.updateConnector(db, {
+            ...recordColumns(record),
+            expected: record.version - 1,
+          });
+          if (numAffectedRows === 0n) return refuseOtherVersion(db, record);
           if (secrets) {
             await db
               .deleteFrom('secrets')
               .where('connector_id', '=', connectorId)
               .where('tenant_id', '=', tenantId)
               .execute();
+            await insertSecretRows(db, secretRows(record, secrets));
           }
-          const { numAffectedRows } = await queries.updateConnector(db, {
-            ...recordColumns(record),
-            expected: record.version - 1,
-          });
-          if (numAffectedRows === 0n) return refuseOtherVersion(db, record);
-          if (secrets) await insertSecretRows(db, secretRows(record, secrets));
           return true;
         });
       return update.catch((error: unknown) => {
