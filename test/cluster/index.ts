@@ -47,6 +47,7 @@ function scaled(sizes: Sizes, share: number): Sizes {
     names: some(sizes.names),
     keys: some(sizes.keys),
     changes: some(sizes.changes),
+    inForceMs: sizes.inForceMs,
     histories: some(sizes.histories),
   };
 }
