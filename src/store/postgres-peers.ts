@@ -22,6 +22,9 @@ export const ANSWER_MS = 1_000;
 /** By how much the time may move at each beat, so that it follows the database's clock and never jumps. */
 const SLEW_MS = 50;
 
+/** Connectors that one transaction disconnects, at most. */
+const ENDED_AT_ONCE = 500;
+
 const CHANNEL = 'connector_registry';
 
 export type PostgresPeersParts = {
@@ -162,6 +165,7 @@ export class PostgresPeers implements Peers {
   async #listen(): Promise<void> {
     const listener = this.#parts.newListener();
     let isHeard = false;
+    let isDirect = false;
     listener.on('error', () => this.#drop(listener));
     listener.on('end', () => this.#drop(listener));
     listener.on('notification', (notification) => {
@@ -172,10 +176,14 @@ export class PostgresPeers implements Peers {
       await listener.connect();
       await listener.query(`listen ${CHANNEL}`);
       await listener.query('select pg_notify($1, $2)', [CHANNEL, this.serverId]);
-      // Behind a pooler that hands out connections by transaction nothing is heard: then looking has to do.
-      if (!isHeard) await delay(LISTEN_AGAIN_MS, undefined, { ref: false, signal: this.#closing.signal });
+      // A pooler hands on what is notified of while it gives this connection to a statement, and nothing else.
+      const { rows } = await listener.query<{ pid: number }>('select pg_backend_pid() as pid');
+      isDirect = rows[0]?.pid === (listener as unknown as Greeted).processID;
+      // Where nothing is heard, or not for sure, looking has to do.
+      if (!isHeard || !isDirect)
+        await delay(LISTEN_AGAIN_MS, undefined, { ref: false, signal: this.#closing.signal });
     } finally {
-      if (isHeard && !this.#closing.signal.aborted) {
+      if (isHeard && isDirect && !this.#closing.signal.aborted) {
         this.#listener = listener;
         // What was notified of before it listened was not heard.
         this.#heard.all = true;
@@ -218,6 +226,11 @@ export class PostgresPeers implements Peers {
   }
 
   async #beat(): Promise<void> {
+    // Where this one could not say that it serves either, or the clock was set, nobody is gone for not having said so.
+    const { rows: silent } = await sql`select from servers
+      where server_id = ${this.serverId} and seen_at <= ${DATABASE_NOW} - ${sql.lit(GONE_MS)}`.execute(
+      this.#all,
+    );
     const columns = { key_ids: this.#self?.keyIds.join(',') ?? '', seen_at: DATABASE_NOW };
     await this.#all
       .insertInto('servers')
@@ -230,51 +243,61 @@ export class PostgresPeers implements Peers {
       union select server_id from connections where server_id not in (select server_id from servers)`.execute(
       this.#all,
     );
-    if (gone.length > 0) await this.#remove(gone.map((row) => row.server_id));
+    if (gone.length > 0 && silent.length === 0) await this.#remove(gone.map((row) => row.server_id));
     this.#count = Math.max(1, (await this.servers()).length);
   }
 
-  /** Ends what servers that are gone had connected, where no other has it. */
+  /** Ends what servers that are gone had connected, where no other has it; so many at a time, as they may have been connected for long. */
   async #remove(serverIds: readonly string[]): Promise<void> {
-    const ended = await this.#all.transaction().execute(async (db) => {
-      const left = await db
-        .deleteFrom('connections')
-        .where('server_id', 'in', serverIds)
-        .returning('connector_id')
-        .execute();
-      const ids = [...new Set(left.map((row) => row.connector_id))];
-      if (ids.length > 0) {
-        const idle = db
-          .selectFrom('connectors')
-          .select('connector_id')
-          .where(sql<boolean>`connector_id = any(${ids}::text[])`)
-          .where('status', '=', 'connected')
-          .where(({ not, exists, selectFrom }) =>
-            not(
-              exists(
-                selectFrom('connections')
-                  .select('server_id')
-                  .whereRef('connections.connector_id', '=', 'connectors.connector_id'),
-              ),
-            ),
-          )
-          // In the order in which all transactions hold connectors.
-          .orderBy('connector_id')
-          .forNoKeyUpdate();
-        await db
-          .updateTable('connectors')
-          .set({ status: 'disconnected' })
-          .where('connector_id', 'in', idle)
-          .execute();
-      }
-      await db.deleteFrom('servers').where('server_id', 'in', serverIds).execute();
-      return ids;
-    });
-    if (this.#closing.signal.aborted) return;
-    // What a process changes itself it is not notified of, and this is nothing that its own calls did.
-    for (const id of ended) this.#heard.ids.add(id);
-    void this.#tell().catch(() => {});
+    let ended: readonly string[];
+    do {
+      ended = await this.#all.transaction().execute((db) => disconnect(db, serverIds));
+    } while (ended.length === ENDED_AT_ONCE && !this.#closing.signal.aborted);
+    await this.#all
+      .deleteFrom('servers')
+      .where('server_id', 'in', serverIds)
+      // One that is back meanwhile stays.
+      .where(sql<boolean>`(server_id = ${this.serverId} or seen_at <= ${DATABASE_NOW} - ${sql.lit(GONE_MS)})`)
+      .execute();
   }
+}
+
+/** Ends what servers have connected, of some connectors, where no other has it; the ids of these. */
+async function disconnect(db: Database, serverIds: readonly string[]): Promise<readonly string[]> {
+  const theirs = db
+    .selectFrom('connections')
+    .select('connector_id')
+    .distinct()
+    .where('server_id', 'in', serverIds)
+    .orderBy('connector_id')
+    .limit(ENDED_AT_ONCE);
+  // In the order in which all transactions hold connectors, and before what is below them.
+  const held = await db
+    .selectFrom('connectors')
+    .select('connector_id')
+    .where('connector_id', 'in', theirs)
+    .orderBy('connector_id')
+    .forNoKeyUpdate()
+    .execute();
+  const ids = held.map((row) => row.connector_id);
+  const isHeld = sql<boolean>`connector_id = any(${ids}::text[])`;
+  await db.deleteFrom('connections').where('server_id', 'in', serverIds).where(isHeld).execute();
+  await db
+    .updateTable('connectors')
+    .set({ status: 'disconnected' })
+    .where(isHeld)
+    .where('status', '=', 'connected')
+    .where(({ not, exists, selectFrom }) =>
+      not(
+        exists(
+          selectFrom('connections')
+            .select('server_id')
+            .whereRef('connections.connector_id', '=', 'connectors.connector_id'),
+        ),
+      ),
+    )
+    .execute();
+  return ids;
 }
 
 /** The processes that serve a database now. */
@@ -282,6 +305,9 @@ export const SERVING = sql<{ server_id: string; key_ids: string }>`select server
   where seen_at > (extract(epoch from clock_timestamp()) * 1000)::bigint - ${sql.lit(GONE_MS)} order by server_id`;
 
 const DATABASE_NOW = sql<number>`(extract(epoch from clock_timestamp()) * 1000)::bigint`;
+
+/** What a connection was told at its beginning: a pooler tells of no process of the server. */
+type Greeted = { readonly processID: number | null };
 
 type Payload = {
   readonly by: unknown;
