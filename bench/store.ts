@@ -199,7 +199,7 @@ async function benchWriting(store: Store, db: DatabaseSync): Promise<void> {
 
   const some = await store.listConnectors({ limit: 1_000, offset: 0 });
   const activity = { ...NO_ACTIVITY, status: 'connected', connectionCount: 1 } as const;
-  const since = { connections: 1, errors: 0, isMoved: true };
+  const since = { connections: 1, errors: 0, isMoved: true, from: 'ready' } as const;
   const changes = some.map(({ record: { tenantId, connectorId } }) => ({
     tenantId,
     connectorId,

@@ -7,11 +7,13 @@ import type { ActivityChange, Store } from '../store/store.ts';
 import type { Emit } from './parts.ts';
 
 const FLUSH_AFTER_MS = 1_000;
+/** Connectors that are stored together: either all of them are, or none. */
+const STORED_AT_ONCE = 100;
 
 type Noted = {
   readonly connector: BaseConnector;
   /** The figures that are stored, without what is noted here. */
-  base: Pick<ConnectorActivity, 'connectionCount' | 'errorCount'>;
+  base: Pick<ConnectorActivity, 'status' | 'connectionCount' | 'errorCount'>;
   isMoved: boolean;
 };
 
@@ -71,12 +73,9 @@ export class ActivityWriter {
       const batch = new Map(this.#noted);
       this.#noted.clear();
       try {
-        for (const { connectorId, activity } of await this.#store.saveActivity(
-          [...batch.values()].map(changeOf),
-        )) {
-          const connector = batch.get(connectorId)?.connector;
-          if (connector) this.#adopt(connector, activity);
-        }
+        const ids = [...batch.keys()];
+        for (let at = 0; at < ids.length; at += STORED_AT_ONCE)
+          await this.#save(batch, ids.slice(at, at + STORED_AT_ONCE));
       } catch (error) {
         for (const noted of batch.values()) this.#noteAgain(noted);
         throw error;
@@ -93,6 +92,18 @@ export class ActivityWriter {
     return this.#alone(async () => {
       for (const { connector, activity } of await read()) this.#adopt(connector, activity);
     });
+  }
+
+  /** Takes out of the batch what is stored: what is left is to be stored again. */
+  async #save(batch: Map<string, Noted>, ids: readonly string[]): Promise<void> {
+    const stored = await this.#store.saveActivity(
+      ids.flatMap((id) => batch.get(id) ?? []).map((noted) => changeOf(noted)),
+    );
+    for (const { connectorId, activity } of stored) {
+      const connector = batch.get(connectorId)?.connector;
+      if (connector) this.#adopt(connector, activity);
+    }
+    for (const id of ids) batch.delete(id);
   }
 
   #adopt(connector: BaseConnector, stored: ConnectorActivity): void {
@@ -133,7 +144,7 @@ function changeOf({ connector, base, isMoved }: Noted): ActivityChange {
     tenantId,
     connectorId,
     activity,
-    since: { connections, errors: activity.errorCount - base.errorCount, isMoved },
+    since: { connections, errors: activity.errorCount - base.errorCount, isMoved, from: base.status },
   };
 }
 

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { SqlStore } from '../store/sql-store.ts';
 import type { Store } from '../store/store.ts';
+import { postgresProxy } from '../testing/postgres-proxy.fixture.ts';
 import { noPostgres, query, startPostgres, type TestPostgres } from '../testing/postgres.fixture.ts';
 import { registryWith, vectors } from './registry.fixture.ts';
 import type { ConnectorRegistry } from './registry.ts';
@@ -175,5 +176,73 @@ describe.skipIf(noPostgres !== undefined)('of servers on one database, one', () 
     const after = await b.get('same', { tenantId: 'other' });
     expect(after).not.toBe(before);
     expect(after).toMatchObject({ tenantId: 'other', version: 1 });
+  });
+
+  it('has its own changes in force whose answers were lost', async () => {
+    const proxy = await postgresProxy(await postgres.database());
+    const a = await open(proxy.url);
+    const config = { credentials: { api_key: 'first' } };
+    const { connectorId } = await a.createVectorConnector({ ...vectors(), config });
+    const { key, record } = await a.keys.create({ tenantId: 'acme', role: 'reader' });
+    await a.keys.verify(key);
+    const unavailable = { code: 'unavailable' };
+
+    proxy.loseAnswer('COMMIT');
+    const updating = a.update(connectorId, { config: { credentials: { api_key: 'second' } } });
+    await expect(updating).rejects.toMatchObject(unavailable);
+    await vi.waitFor(async () => expect((await a.get(connectorId)).version).toBe(2), IN_FORCE);
+
+    proxy.loseAnswer('UPDATE 1');
+    await expect(a.keys.revoke(null, record.keyId)).rejects.toMatchObject(unavailable);
+    await vi.waitFor(
+      () => expect(a.keys.verify(key)).rejects.toMatchObject({ code: 'unauthenticated' }),
+      IN_FORCE,
+    );
+
+    proxy.loseAnswer('DELETE 1');
+    await expect(a.delete(connectorId)).rejects.toMatchObject(unavailable);
+    await vi.waitFor(() => expect(a.get(connectorId)).rejects.toMatchObject({ code: 'not_found' }), IN_FORCE);
+    await a.close();
+    await proxy.close();
+  });
+
+  it('stores no figure twice where some were stored and others could not be', async () => {
+    const url = await postgres.database();
+    const a = await open(url);
+    const specs = Array.from({ length: 150 }, (_, i) => ({
+      ...vectors(`n${i}`),
+      connectorType: 'vector' as const,
+    }));
+    const ids = await a.createMany(specs);
+    const connectors = await Promise.all(ids.map((id) => a.get(id)));
+    const lastId = ids.toSorted().at(-1);
+    await query(
+      url,
+      `create function refuse() returns trigger language plpgsql as $$ begin raise 'refused'; end $$`,
+      `create trigger refuse before update on connectors for each row
+        when (new.connector_id = '${lastId}') execute function refuse()`,
+    );
+    for (const connector of connectors) connector.recordFailure(new Error('it failed'));
+    await expect(a.getStatistics()).rejects.toMatchObject({ code: 'internal' });
+    await query(url, 'drop trigger refuse on connectors');
+    expect((await a.getStatistics()).toDict()).toMatchObject({ total_errors: 150 });
+  });
+
+  it('leaves a connector deprecated that another one deprecated meanwhile', async () => {
+    const url = await postgres.database();
+    const [a, b] = [await open(url), await open(url)];
+    const here = await a.createVectorConnector(vectors());
+    const there = await b.get(here.connectorId);
+    await there.connect();
+    await b.getStatistics();
+    await vi.waitFor(() => expect(here.status).toBe('connected'), IN_FORCE);
+    await query(url, ...DEAFEN);
+    await a.update(here.connectorId, { status: 'deprecated' });
+    await there.disconnect();
+    await b.getStatistics();
+    expect((await a.list({ status: 'deprecated' })).map((one) => one.connectorId)).toEqual([
+      here.connectorId,
+    ]);
+    expect(there.status).toBe('deprecated');
   });
 });

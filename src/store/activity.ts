@@ -15,9 +15,9 @@ export function together(
   { activity: here, since }: ActivityChange,
   isConnectedElsewhere = false,
 ): ConnectorActivity {
-  const { connections, errors, isMoved } = since;
+  const { connections, errors, isMoved, from } = since;
   return {
-    status: isMoved ? statusOf(before, here, isConnectedElsewhere) : before.status,
+    status: isMoved ? statusOf(before, here, { from, isConnectedElsewhere }) : before.status,
     lastConnected: later(before.lastConnected, here.lastConnected),
     lastError: (before.lastError?.at ?? 0) > (here.lastError?.at ?? 0) ? before.lastError : here.lastError,
     connectionCount: before.connectionCount + connections,
@@ -28,10 +28,14 @@ export function together(
 function statusOf(
   { status: before }: ConnectorActivity,
   { status: here }: ConnectorActivity,
-  isConnectedElsewhere: boolean,
+  {
+    from,
+    isConnectedElsewhere,
+  }: { readonly from: ConnectorActivity['status']; readonly isConnectedElsewhere: boolean },
 ): ConnectorActivity['status'] {
-  // Whoever used it here may not have heard of it yet.
-  if (before === 'deprecated' && (here === 'connected' || here === 'error')) return before;
+  // Whoever used it here may not have heard of it yet, and ends it only who has.
+  const isUsed = here === 'connected' || here === 'error';
+  if (before === 'deprecated' && (isUsed || from !== 'deprecated')) return before;
   if (isConnectedElsewhere && (here === 'disconnected' || here === 'error')) return 'connected';
   return here;
 }

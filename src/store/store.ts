@@ -77,6 +77,8 @@ export type ActivityChange = {
     readonly errors: number;
     /** Whether the status was set here, be it to what it was before. */
     readonly isMoved: boolean;
+    /** What the status was before that, as this process knew it. */
+    readonly from: ConnectorActivity['status'];
   };
 };
 export type StoredActivity = Omit<ActivityChange, 'since'>;

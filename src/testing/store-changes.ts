@@ -164,14 +164,16 @@ export function testActivity({ store, fresh, connector, stored }: StoreSuite): v
 
     it('keeps a status that was not set, and one that is deprecated until somebody says otherwise', async () => {
       const { record } = await stored({ activity: { ...NO_ACTIVITY, status: 'deprecated' } });
-      const statusAfter = async (status: 'connected' | 'disconnected', isMoved: boolean) => {
-        await store().saveActivity([happened(record, { ...NO_ACTIVITY, status }, { isMoved })]);
+      type Since = Partial<ActivityChange['since']>;
+      const statusAfter = async (status: 'connected' | 'disconnected', since: Since) => {
+        await store().saveActivity([happened(record, { ...NO_ACTIVITY, status }, since)]);
         return (await store().getConnector(record.tenantId, record.connectorId))?.activity.status;
       };
-      expect(await statusAfter('disconnected', false)).toBe('deprecated');
-      expect(await statusAfter('connected', true)).toBe('deprecated');
-      expect(await statusAfter('disconnected', true)).toBe('disconnected');
-      expect(await statusAfter('connected', true)).toBe('connected');
+      expect(await statusAfter('disconnected', { isMoved: false })).toBe('deprecated');
+      expect(await statusAfter('connected', {})).toBe('deprecated');
+      expect(await statusAfter('disconnected', { from: 'connected' })).toBe('deprecated');
+      expect(await statusAfter('disconnected', { from: 'deprecated' })).toBe('disconnected');
+      expect(await statusAfter('connected', { from: 'disconnected' })).toBe('connected');
     });
 
     it('leaves the record and its version alone', async () => {
@@ -232,7 +234,7 @@ type Where = Pick<ConnectorRecord, 'tenantId' | 'connectorId'>;
 function happened(
   { tenantId, connectorId }: Where,
   activity: ConnectorActivity,
-  { connections = 0, errors = 0, isMoved = true }: Partial<ActivityChange['since']> = {},
+  { connections = 0, errors = 0, isMoved = true, from = 'ready' }: Partial<ActivityChange['since']> = {},
 ): ActivityChange {
-  return { tenantId, connectorId, activity, since: { connections, errors, isMoved } };
+  return { tenantId, connectorId, activity, since: { connections, errors, isMoved, from } };
 }

@@ -76,7 +76,7 @@ export async function make(store: Store, tenantId: string, model: Model, write: 
     case 'activity': {
       const activity = { ...NO_ACTIVITY, connectionCount: write.count };
       const [, count = 0] = model.connectors[write.id] ?? [];
-      const since = { connections: write.count - count, errors: 0, isMoved: false };
+      const since = { connections: write.count - count, errors: 0, isMoved: false, from: activity.status };
       await store.saveActivity([{ tenantId, connectorId: write.id, activity, since }]);
       return;
     }
