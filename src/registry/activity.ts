@@ -7,6 +7,8 @@ import type { ActivityChange, Store } from '../store/store.ts';
 import type { Emit } from './parts.ts';
 
 const FLUSH_AFTER_MS = 1_000;
+/** How long the end waits for the store, which may be away. */
+const CLOSE_MS = 2_000;
 /** Connectors that are stored together: either all of them are, or none. */
 const STORED_AT_ONCE = 100;
 
@@ -29,6 +31,7 @@ export class ActivityWriter {
   readonly #emit: Emit;
   readonly #noted = new Map<string, Noted>();
   #cancelTimer: (() => void) | undefined;
+  #isClosed = false;
   /** What is read is compared with what is noted, so that nothing may be on its way to the store meanwhile. */
   #working: Promise<void> = Promise.resolve();
 
@@ -83,6 +86,15 @@ export class ActivityWriter {
     });
   }
 
+  /** Stores what is left where the store is there: it was counted, not acknowledged, and keeps nothing open. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    const { promise: late, resolve: giveUp } = Promise.withResolvers<void>();
+    const cancel = this.#clock.after(CLOSE_MS, giveUp);
+    await Promise.race([this.flush(), late]).catch(() => this.#log.warn('the last figures were not stored'));
+    cancel();
+  }
+
   /** Takes up what `read` finds stored, of the connectors that `find` has an object of. */
   takeUp(
     read: () => Promise<
@@ -122,6 +134,7 @@ export class ActivityWriter {
   }
 
   #flushLater(): void {
+    if (this.#isClosed) return;
     this.#cancelTimer ??= this.#clock.inBackground(FLUSH_AFTER_MS, () => {
       this.flush().catch((error: unknown) =>
         this.#log.warn('status and counters were not stored', { error: String(error) }),

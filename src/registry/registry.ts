@@ -91,9 +91,9 @@ export class ConnectorRegistry implements AsyncDisposable {
     const events = new EventEmitter();
     const assembly = await assemble(options, (name, event) => events.emit(name, event));
     const registry = new ConnectorRegistry(assembly, events);
-    await assembly.parts.store.peers?.watch((change) => registry.#heed(change));
     const { resumeInvocations: resume = true, resultsConnector } = options;
     try {
+      await assembly.parts.store.peers?.watch((change) => registry.#heed(change));
       const get = (connectorId: string) => registry.get(connectorId);
       registry.#sweeping = (await takeUpWork(assembly.parts, { get, resume, resultsConnector })).sweeping;
     } catch (error) {
@@ -392,8 +392,7 @@ export class ConnectorRegistry implements AsyncDisposable {
     await Promise.all([invocations.close(graceMs), parts.prober.close(parts, graceMs)]);
     await this.#sweeping;
     await clients.closeAll();
-    // Figures are counted, not acknowledged: a store that is away keeps nothing open.
-    await activity.flush().catch(() => parts.log.warn('the last figures were not stored'));
+    await activity.close();
     await this.#assembly.close();
   }
 }

@@ -1,5 +1,9 @@
 import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { PostgresPeers } from '../store/postgres-peers.ts';
 import { SqlStore } from '../store/sql-store.ts';
 import type { Store } from '../store/store.ts';
 import { postgresProxy } from '../testing/postgres-proxy.fixture.ts';
@@ -244,5 +248,31 @@ describe.skipIf(noPostgres !== undefined)('of servers on one database, one', () 
       here.connectorId,
     ]);
     expect(there.status).toBe('deprecated');
+  });
+
+  it('is closed within seconds while the database stands still', async (test) => {
+    if (!postgres.kill) return test.skip('the server of CONNECTORS_TEST_PG_URL is not ours to pause');
+    const a = await open(await postgres.database());
+    const connector = await a.createVectorConnector(vectors());
+    connector.recordFailure(new Error('it failed'));
+    const paused = postgres.pause();
+    try {
+      const startMs = performance.now();
+      await a.close();
+      expect(performance.now() - startMs).toBeLessThan(6_000);
+    } finally {
+      paused.resume();
+    }
+  }, 30_000);
+
+  it('lets go of its data directory where it could not be opened', async (test) => {
+    const folder = await mkdtemp(join(tmpdir(), 'shared-faults-'));
+    test.onTestFinished(() => rm(folder, { recursive: true }));
+    const url = await postgres.database();
+    const watch = vi.spyOn(PostgresPeers.prototype, 'watch').mockRejectedValueOnce(new Error('away'));
+    test.onTestFinished(() => watch.mockRestore());
+    const fails = open(url, { dataDir: folder });
+    await expect(fails).rejects.toThrow('away');
+    await (await open(url, { dataDir: folder })).close();
   });
 });

@@ -1,5 +1,5 @@
 import { CompiledQuery, sql } from 'kysely';
-import type { Pool, PoolConfig } from 'pg';
+import type { Client, Pool, PoolConfig } from 'pg';
 import { loadPeer } from '../contract/peers.ts';
 import { invalidField } from '../errors/error.ts';
 import type { Engine } from './engine.ts';
@@ -28,6 +28,8 @@ export type PostgresOptions = {
 };
 
 const ACQUIRE_MS = 5_000;
+/** How long the end waits for what is under way where the database may stand still. */
+const CLOSE_MS = 2_000;
 /** How long a start waits for another one that brings the schema up to date. */
 const MIGRATION_LOCK_MS = 120_000;
 /** Of the lock that those who bring the schema up to date take: any number that no other program takes. */
@@ -65,6 +67,10 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
     // Whom what changes is by, for the triggers that tell others of it.
     options: [`app.server=${serverId}`, ...settings].map((setting) => `-c ${setting}`).join(' '),
   });
+  const clients = new Set<Client>();
+  // What the pool hands out are clients, which it alone is to end.
+  pool.on('connect', (client) => clients.add(client as unknown as Client));
+  pool.on('remove', (client) => clients.delete(client as unknown as Client));
   const parserOf = parsers(pg);
   const all = tenantDatabase(pool, ALL_TENANTS, parserOf);
   const known = new Map<string, Database>();
@@ -102,8 +108,16 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
     writer: ofTenant,
     peers,
     async close() {
-      await peers.close();
-      await pool.end();
+      const { promise: late, resolve } = Promise.withResolvers<'late'>();
+      // Of a database that answers, everybody gets the answer.
+      const timer = setTimeout(resolve, peers.isCurrent() ? answerMs : CLOSE_MS, 'late');
+      const left = peers.close().then(() => (pool.ending ? undefined : pool.end()));
+      const ended = await Promise.race([left, late]);
+      clearTimeout(timer);
+      if (ended !== 'late') return;
+      left.catch(() => {});
+      if (!pool.ending) pool.end().catch(() => {});
+      for (const client of clients) client.end().catch(() => {});
     },
   };
 }

@@ -23,7 +23,8 @@ export async function postgresProxy(url: string, { asPooler = false } = {}): Pro
         socket.destroy();
       }
     };
-    for (const socket of [client, upstream]) sockets.add(socket.on('error', cut).on('close', cut));
+    for (const socket of [client, upstream])
+      sockets.add(socket.setNoDelay(true).on('error', cut).on('close', cut));
     client.pipe(upstream);
     let rest = Buffer.alloc(0);
     upstream.on('data', (data) => {
