@@ -34,7 +34,10 @@ export async function changeConnector(dict: unknown, options: ChangeOptions, par
       const isLate = isConnectorError(error) && error.code === 'conflict' && parts.store.peers !== undefined;
       if (!isLate || attempt === ATTEMPTS) throw error;
       await options.refresh();
-      if (patch.version !== undefined) checkVersion(patch, (await options.find()).version);
+      if (patch.version === undefined) continue;
+      const { version } = await options.find();
+      // An object that stays behind what the caller has seen is of one that was removed just now: the next look says so.
+      if (version > patch.version || attempt > 1) checkVersion(patch, version);
     }
   }
 }

@@ -89,9 +89,10 @@ async function record(cluster: Cluster, random: Random, name: string): Promise<r
             },
           }),
         );
-        if (!answer || answer.status === 201) {
-          known = answer ? stateOf(answer.body) : null;
-          const made = known;
+        // Not found: it was made, and another caller had removed it before this one was answered.
+        if (!answer || answer.status === 201 || answer.status === 404) {
+          const made = answer?.status === 201 ? stateOf(answer.body) : null;
+          known = made;
           if (made) ids.set(mine, made.id);
           add(
             (state) =>
@@ -136,7 +137,10 @@ async function record(cluster: Cluster, random: Random, name: string): Promise<r
   return history;
 }
 
-/** What was seen until the first moment at which it cannot be right, its last calls alone. */
+/**
+ * What was seen about the first moment at which it cannot be right. A star is before calls that alone make it wrong: without
+ * any one of them there is an order.
+ */
 function shortestWrong(history: readonly Observed<State>[]): readonly Observed<State>[] {
   const until = (atMs: number) =>
     history
@@ -147,7 +151,13 @@ function shortestWrong(history: readonly Observed<State>[]): readonly Observed<S
     .filter((endMs) => endMs !== Number.POSITIVE_INFINITY)
     .toSorted((a, b) => a - b);
   const firstMs = ends.find((atMs) => !isLinearizable<State>(until(atMs), null)) ?? Number.POSITIVE_INFINITY;
-  return history.filter(({ startMs, endMs }) => startMs <= firstMs && endMs > firstMs - SHOWN_MS);
+  const wrong = until(firstMs);
+  return history
+    .filter(({ startMs, endMs }) => startMs <= firstMs && endMs > firstMs - SHOWN_MS)
+    .map((call) => {
+      const others = wrong.filter(({ startMs, text }) => startMs !== call.startMs || text !== call.text);
+      return isLinearizable<State>(others, null) ? { ...call, text: `* ${call.text}` } : call;
+    });
 }
 
 function textOf(history: readonly Observed<State>[]): string {
