@@ -36,6 +36,7 @@ describe('the chart', () => {
     expect(check.errors ?? []).toEqual([]);
     expect(check({ ...values, replicas: 2 })).toBe(false);
     expect(check({ ...values, settings: { PATH: '/bin' } })).toBe(false);
+    expect(check({ ...values, data: { size: 'much' } })).toBe(false);
   });
 
   it('uses every value that there is, and none that there is not', () => {
@@ -63,13 +64,16 @@ describe('the chart', () => {
       'Deployment',
       'HorizontalPodAutoscaler',
       'Ingress',
+      'NetworkPolicy',
       'PodDisruptionBudget',
       'Service',
+      'ServiceAccount',
     ]);
     const { spec } = made.find(({ kind }) => kind === 'Deployment') as { readonly spec: Spec };
     const pod = spec.template.spec;
     const [server] = pod.containers;
     expect(pod.securityContext).toMatchObject({ runAsNonRoot: true });
+    expect(pod).toMatchObject({ automountServiceAccountToken: false });
     // Three seconds until it is known, ten to stop.
     expect(pod.terminationGracePeriodSeconds).toBeGreaterThan(13);
     expect(server?.['securityContext']).toMatchObject({
@@ -90,9 +94,12 @@ describe('the chart', () => {
   });
 });
 
-/** A template with every part that may be left out, and a word for whatever is put in. */
+/** A template with every part that may be left out, none that stands in its place, and a word for whatever is put in. */
 function rendered(text: string): Tree {
-  const plain = text.replaceAll(/^\s*\{\{-?[^}]*\}\}\s*\n/gm, '').replaceAll(/\{\{-?[^}]*\}\}/g, 'value');
+  const withoutElse = text.replaceAll(/^\s*\{\{-? else -?\}\}\n[^]*?(?=^\s*\{\{-? end\b)/gm, '');
+  const plain = withoutElse
+    .replaceAll(/^\s*\{\{-?[^}]*\}\}\s*\n/gm, '')
+    .replaceAll(/\{\{-?[^}]*\}\}/g, 'value');
   const [document, ...others] = parseAllDocuments(plain);
   if (!document || others.length > 0) throw new Error('a template is one document');
   expect(document.errors).toEqual([]);

@@ -12,3 +12,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
+
+{{- define "connector-registry.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- .Values.serviceAccount.name | default (include "connector-registry.name" .) -}}
+{{- else -}}
+{{- required "serviceAccount.name: name one that exists, or let one be created" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
