@@ -23,6 +23,8 @@ type Asked = {
 const ANSWER_WITHIN_MS = 120_000;
 /** What was begun so long before a server was told to stop has reached it. */
 const REACHED_MS = 100;
+/** A server that goes on is at work again after so long. */
+const AWAKE_MS = 500;
 
 /** Calls to any server, each of which is judged by its status: 5xx has to be explained by what was broken meanwhile. */
 export class Calls {
@@ -94,7 +96,9 @@ export class Calls {
       return { status: statusCode, body: answer, startMs };
     } catch (error) {
       this.lost += 1;
-      if (!isDown && server.ends === ends)
+      // One that stood still closes what was idle for too long, before it reads what came meanwhile.
+      const stoodStill = server.isPaused || server.resumedAtMs > startMs - AWAKE_MS;
+      if (!isDown && server.ends === ends && !stoodStill)
         this.#faults.push(`${server.name}: ${method} ${path} has no answer: ${String(error)}`);
       // One that is told to stop answers what it has accepted.
       else if (server.stoppedAtMs !== undefined && startMs < server.stoppedAtMs - REACHED_MS && !isDown)

@@ -25,6 +25,8 @@ export class ClusterServer {
   /** True from the moment on in which it is told to end, until it is ready again. */
   isDown = true;
   isPaused = false;
+  /** When it last went on after it stood still, by `performance.now()`. */
+  resumedAtMs = Number.NEGATIVE_INFINITY;
   /** Grows when it is told to end: an answer that was lost meanwhile is no fault. */
   ends = 0;
   /** When it was last told to stop in good order, if that is how it ended last; by `performance.now()`. */
@@ -122,6 +124,7 @@ export class ClusterServer {
   resume(): void {
     this.#running().kill('SIGCONT');
     this.isPaused = false;
+    this.resumedAtMs = performance.now();
   }
 
   /** Leaves nothing behind, whatever happened. */
