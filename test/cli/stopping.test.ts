@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -48,7 +48,7 @@ async function served() {
     });
     return { status: response.status, body: (await response.json()) as Record<string, string> };
   };
-  return { child, call };
+  return { child, call, url };
 }
 
 it(
@@ -89,3 +89,26 @@ it(
     expect(code).toBe(0);
   },
 );
+
+it('keeps no idle, unused or half-sent connection when it stops', { timeout: 30_000 }, async () => {
+  const { child, url } = await served();
+  const { hostname, port } = new URL(url);
+  const opened = async (sent: string) => {
+    const socket = connect(Number(port), hostname);
+    closing.push(() => socket.destroy());
+    await once(socket, 'connect');
+    socket.write(sent);
+    return socket;
+  };
+  const idle = await opened('GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n');
+  expect(String(await once(idle, 'data'))).toMatch(/^HTTP\/1\.1 200 [^]*keep-alive/);
+  const others = [await opened(''), await opened('GET /readyz HTTP/1.1\r\nhost: lo')];
+  const ended = [idle, ...others].map((socket) => once(socket.resume(), 'close'));
+  // Each was accepted: the one that follows them was answered.
+  expect(await fetch(`${url}/healthz`)).toMatchObject({ status: 200 });
+  const stoppedMs = performance.now();
+  child.kill('SIGTERM');
+  const [code] = (await once(child, 'close')) as [number];
+  expect({ code, inTime: performance.now() - stoppedMs < 10_000 }).toEqual({ code: 0, inTime: true });
+  await Promise.all(ended);
+});

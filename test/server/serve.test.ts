@@ -145,6 +145,19 @@ it('finishes what it accepted when it stops, and refuses what comes later', asyn
   await closed;
 });
 
+it('says to a request that was under way that it stops, and when to ask again', async () => {
+  const { server } = await start();
+  const socket = await socketTo(server.url);
+  socket.write('GET /readyz HTTP/1.1\r\nhost: local');
+  // The connection was accepted: one that came later was answered.
+  expect(await fetch(`${server.url}/readyz`)).toMatchObject({ status: 200 });
+  const closed = server.close();
+  socket.write('host\r\n\r\n');
+  const answer = await answerOf(socket);
+  expect(answer).toMatch(/^HTTP\/1\.1 503 [^]*\r\nretry-after: 1\r\n[^]*"code":"unavailable"/);
+  await closed;
+});
+
 it.each([
   ['GARBAGE\r\n\r\n', '400', 'invalid_argument'],
   [`GET / HTTP/1.1\r\nhost: localhost\r\nx-long: ${'x'.repeat(20_000)}\r\n\r\n`, '431', 'payload_too_large'],
