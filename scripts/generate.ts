@@ -1,5 +1,5 @@
 /**
- * Writes what the sources already say: the drivers' loaders and the reference pages below `docs`.
+ * Writes what the sources already say: the drivers' loaders and the reference pages and tables below `docs`.
  *
  * With `--check` it writes nothing, names each file that is not what it would write, and fails where there is one.
  */
@@ -10,7 +10,7 @@ import manifest from '../package.json' with { type: 'json' };
 import { operations } from '../src/operations/index.ts';
 import type { AnyDriver } from '../src/registry/catalog.ts';
 import { openApiDocument } from '../src/server/openapi.ts';
-import { capabilitiesPage, driverPage, errorsPage, loadersModule, settingsPage } from './generate/pages.ts';
+import { capabilitiesPage, driverPage, errorsPage, loadersModule, withSettings } from './generate/pages.ts';
 import { parseSeen, parseSeenCases, type SeenDriver } from './generate/seen.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -21,7 +21,7 @@ const drivers = await Promise.all(names.map(async (name) => withSeen(await load(
 const files = new Map<string, string>([
   ['src/drivers.generated.ts', loadersModule(names)],
   ['docs/errors.md', errorsPage()],
-  ['docs/settings.md', settingsPage()],
+  ['docs/operations.md', withSettings(readText('docs/operations.md') ?? '')],
   ['docs/capabilities.md', capabilitiesPage(drivers)],
   ...drivers.map((one) => [`docs/drivers/${one.driver.kind}-${one.driver.id}.md`, driverPage(one)] as const),
   ['docs/openapi.json', `${JSON.stringify(openApiDocument(operations), null, 2)}\n`],

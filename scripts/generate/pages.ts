@@ -25,21 +25,21 @@ ${rows.join('')}};
 `;
 }
 
-/** The table of environment variables. */
-export function settingsPage(): string {
+const SETTINGS = '<!-- settings: generated from src/cli/settings.ts by `npm run generate`; do not edit -->\n';
+const SETTINGS_END = '<!-- end of settings -->\n';
+
+/** A page with the table of environment variables between its two marks. @throws Error where it has not got both. */
+export function withSettings(page: string): string {
+  const [before = '', rest = ''] = page.split(SETTINGS);
+  const [, after] = rest.split(SETTINGS_END);
+  if (after === undefined)
+    throw new Error(`the page has no place for the settings: ${SETTINGS}${SETTINGS_END}`);
   const rows = Object.entries(settings.shape).map(([name, schema]) => {
     const { data } = schema.safeParse(undefined);
     const shown = data === undefined || data === '' || Array.isArray(data) ? '' : `\`${String(data)}\``;
     return [`\`${name}\``, shown, schema.description ?? ''];
   });
-  return `# Settings
-
-<!-- ${NOTICE} Source: src/cli/settings.ts -->
-
-The server and the commands read these variables of the environment; one that is empty counts as absent. A flag of a command
-wins over its variable.
-
-${table(['Variable', 'Default', 'What it is'], rows)}`;
+  return `${before}${SETTINGS}\n${table(['Variable', 'Default', 'What it is'], rows)}\n${SETTINGS_END}${after}`;
 }
 
 /** The table of error codes. */
