@@ -1,5 +1,5 @@
-# connector-registry as a server. Nothing here was run by an engine where it was written: test/deploy checks what can be
-# checked without one, and walks the same steps on plain folders.
+# connector-registry as a server. No Docker engine ran this where it was written; buildah built it on a stand-in for the base
+# image, and test/deploy walks its last steps on plain folders.
 #
 #   docker build -t connector-registry .
 #   docker run -p 7420:7420 -v connectors:/data connector-registry
@@ -31,6 +31,7 @@ WORKDIR /app
 COPY --from=packages /app/package.json ./
 COPY --from=packages /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
+COPY LICENSE ./
 # The application belongs to root and is only read; what changes is in one volume.
 RUN mkdir /data && chown node:node /data && chmod 700 /data
 VOLUME /data

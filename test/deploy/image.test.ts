@@ -7,13 +7,9 @@ import { promisify } from 'node:util';
 import { afterAll, describe, expect, it } from 'vitest';
 import { settings } from '../../src/cli/settings.ts';
 import { openServer } from '../server/harness.ts';
+import { entry, healthCheck, last, lines, peers, text } from './dockerfile.ts';
 
 const root = new URL('../../', import.meta.url);
-const text = readFileSync(new URL('Dockerfile', root), 'utf8');
-const lines = text
-  .replaceAll(/^\s*#.*\n/gm, '')
-  .replaceAll(/\\\n\s*/g, '')
-  .split('\n');
 const run = promisify(execFile);
 
 /** What no engine is needed for: no image was built where this was written. */
@@ -31,10 +27,9 @@ describe('the image', () => {
       .flatMap((line) => line.split(' ').slice(1, -1));
     expect(sources.length).toBeGreaterThan(2);
     for (const source of sources) expect(existsSync(new URL(source, root)), source).toBe(true);
-    const last = lines.slice(lines.findLastIndex((line) => line.startsWith('FROM ')));
     expect(last).toContain('USER node');
     expect(last).toContain('STOPSIGNAL SIGTERM');
-    expect(last).toContain('ENTRYPOINT ["node", "dist/cli/main.js"]');
+    expect(entry()).toEqual(['node', 'dist/cli/main.js', 'serve']);
   });
 
   it('sets settings that there are', () => {
@@ -46,10 +41,8 @@ describe('the image', () => {
   it('finds out with its own command whether the server is well', async () => {
     const { app } = await openServer();
     const url = await app.listen({ host: '127.0.0.1', port: 0 });
-    const line = lines.find((line) => line.startsWith('HEALTHCHECK ')) ?? '';
-    const [, ...args] = JSON.parse(line.slice(line.indexOf('['))) as readonly string[];
     const check = (port: string) =>
-      run(process.execPath, args, { env: { CONNECTORS_PORT: port } }).then(
+      run(process.execPath, healthCheck(), { env: { CONNECTORS_PORT: port } }).then(
         () => 0,
         (error: { readonly code: number }) => error.code,
       );
@@ -63,14 +56,13 @@ describe('the image', () => {
     await expect(run(process.execPath, [script, 'left-pad'], { cwd: folder })).rejects.toMatchObject({
       code: 2,
     });
-    const [, names = ''] = /^ARG PEERS="(.*)"$/m.exec(text) ?? [];
-    await run(process.execPath, [script, ...names.split(' ')], { cwd: folder });
+    await run(process.execPath, [script, ...peers], { cwd: folder });
     const read = (file: string) => JSON.parse(readFileSync(file, 'utf8')) as Lock;
     const [before, after] = [
       read(new URL('package-lock.json', root).pathname),
       read(join(folder, 'package-lock.json')),
     ];
-    for (const name of [...names.split(' '), 'pg-pool', 'pg-protocol'])
+    for (const name of [...peers, 'pg-pool', 'pg-protocol'])
       expect(after.packages[`node_modules/${name}`]).toMatchObject({
         version: before.packages[`node_modules/${name}`]?.version,
       });
