@@ -47,7 +47,6 @@ function scaled(sizes: Sizes, share: number): Sizes {
     names: some(sizes.names),
     keys: some(sizes.keys),
     changes: some(sizes.changes),
-    inForceMs: sizes.inForceMs,
     histories: some(sizes.histories),
   };
 }

@@ -26,14 +26,12 @@ export type Sizes = {
   readonly keys: number;
   /** In each state of the listeners. */
   readonly changes: number;
-  /** Within how many milliseconds a change has to be in force. */
-  readonly inForceMs: number;
   readonly histories: number;
 };
 
 export const FULL: Sizes = {
   ...{ kills: 50, outages: 10, stoppedMs: 30_000, redisOutages: 10, pauses: 5, stops: 10 },
-  ...{ names: 2_000, keys: 500, changes: 400, inForceMs: 1_000, histories: 200 },
+  ...{ names: 2_000, keys: 500, changes: 400, histories: 200 },
 };
 
 /** What there is to run, in this order. */
@@ -73,7 +71,7 @@ const RUN: Readonly<Record<Part, (running: Running) => Promise<readonly string[]
   names: async ({ cluster, random, sizes }) => [await raceForNames(cluster, random, sizes.names)],
   keys: async ({ cluster, sizes }) => [await shareKeys(cluster, sizes.keys, 'keys')],
   propagation: ({ cluster, random, sizes }) =>
-    underLoad(cluster, random, 'propagation', () => measurePropagation(cluster, random, sizes)),
+    underLoad(cluster, random, 'propagation', () => measurePropagation(cluster, random, sizes.changes)),
   counters: ({ cluster }) => addUp(cluster, 'counters'),
   async histories({ cluster, random, sizes }) {
     const end = nemesis(cluster, random.fork('nemesis'));
