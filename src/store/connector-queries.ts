@@ -10,7 +10,7 @@ type RecordColumns = ReturnType<typeof recordColumns>;
 /** Rows of one insert. More make the statement longer, not the import faster. */
 export const ROWS_PER_INSERT = 50;
 
-const COLUMNS = [
+export const CONNECTOR_COLUMNS = [
   'connector_id',
   'tenant_id',
   'name',
@@ -24,10 +24,21 @@ const COLUMNS = [
   'activity',
   'activity_check',
 ] as const;
-export const insertConnector = preparedInsert<NewConnectorRow>('connectors', COLUMNS, 1);
-export const insertConnectors = preparedInsert<NewConnectorRow>('connectors', COLUMNS, ROWS_PER_INSERT);
+export const insertConnector = preparedInsert<NewConnectorRow>('connectors', CONNECTOR_COLUMNS, 1);
+export const insertConnectors = preparedInsert<NewConnectorRow>(
+  'connectors',
+  CONNECTOR_COLUMNS,
+  ROWS_PER_INSERT,
+);
 
-const SECRET_COLUMNS = ['connector_id', 'tenant_id', 'field', 'key_id', 'sealed', 'secret_check'] as const;
+export const SECRET_COLUMNS = [
+  'connector_id',
+  'tenant_id',
+  'field',
+  'key_id',
+  'sealed',
+  'secret_check',
+] as const;
 export const insertSecret = preparedInsert<SecretRow>('secrets', SECRET_COLUMNS, 1);
 export const insertSecrets = preparedInsert<SecretRow>('secrets', SECRET_COLUMNS, ROWS_PER_INSERT);
 

@@ -1,65 +1,35 @@
 import { sql } from 'kysely';
 import { ConnectorError, isConnectorError } from '../errors/error.ts';
 import { isPostgres } from './engine.ts';
+import { CONNECTOR_COLUMNS, SECRET_COLUMNS } from './connector-queries.ts';
+import { INVOCATION_COLUMNS } from './invocation-rows.ts';
 import type { Database } from './schema.ts';
 
 /** What is moved: every table in the order in which its rows may be added, by its primary key. `long` may be megabytes. */
 export const TABLES = [
-  {
-    name: 'connectors',
-    key: ['connector_id'],
-    others: [
-      'tenant_id',
-      'name',
-      'connector_type',
-      'version',
-      'record',
-      'record_check',
-      'status',
-      'connection_count',
-      'error_count',
-      'activity',
-      'activity_check',
-    ],
-    long: ['record', 'activity'],
-  },
+  { name: 'connectors', key: ['connector_id'], columns: CONNECTOR_COLUMNS, long: ['record', 'activity'] },
   {
     name: 'secrets',
     key: ['connector_id', 'tenant_id', 'field'],
-    others: ['key_id', 'sealed', 'secret_check'],
+    columns: SECRET_COLUMNS,
     long: ['sealed'],
   },
   {
     name: 'api_keys',
     key: ['key_id'],
-    others: ['tenant_id', 'role', 'label', 'hash', 'created_at', 'key_check', 'revoked_at', 'revoked_check'],
+    columns: [
+      ...(['key_id', 'tenant_id', 'role', 'label', 'hash'] as const),
+      ...(['created_at', 'key_check', 'revoked_at', 'revoked_check'] as const),
+    ],
     long: [],
   },
   {
     name: 'invocations',
     key: ['request_id'],
-    others: [
-      'tenant_id',
-      'connector_id',
-      'function_name',
-      'status',
-      'idempotency_key',
-      'created_at',
-      'due_at',
-      'fence',
-      'failures',
-      'takeovers',
-      'request',
-      'request_check',
-      'native',
-      'native_check',
-      'outcome',
-      'expires_at',
-      'outcome_check',
-    ],
+    columns: INVOCATION_COLUMNS,
     long: ['request', 'native', 'outcome'],
   },
-  { name: 'facts', key: ['name'], others: ['value', 'fact_check'], long: [] },
+  { name: 'facts', key: ['name'], columns: ['name', 'value', 'fact_check'], long: [] },
 ] as const;
 export type Table = (typeof TABLES)[number];
 export type Row = Readonly<Record<string, unknown>>;
@@ -71,7 +41,7 @@ const BYTES_AT_ONCE = 4 * 2 ** 20;
 
 /** The next rows by their key; none at the end. */
 export async function batchOf(db: Database, table: Table, after: Row | undefined): Promise<readonly Row[]> {
-  const [columns, key] = [refs(columnsOf(table)), refs(table.key)];
+  const [columns, key] = [refs(table.columns), refs(table.key)];
   const batch = sql`select ${columns} from ${sql.table(table.name)}
     ${after ? sql`where ${isAfter(table, after)}` : sql``}
     order by ${key} limit ${sql.lit(ROWS_AT_ONCE)}`;
@@ -106,7 +76,7 @@ export async function countOf(db: Database, table: Table, upTo?: Row): Promise<n
 
 /** Adds all rows or none. @throws ConnectorError `unsupported` where the database cannot hold one of them. */
 export async function insert(db: Database, table: Table, rows: readonly Row[]): Promise<void> {
-  const columns = columnsOf(table);
+  const columns = table.columns;
   try {
     await sql`insert into ${sql.table(table.name)} (${refs(columns)}) ${valuesOf(db, columns, rows)}
       ${table.name === 'facts' ? sql`on conflict do nothing` : sql``}`.execute(db);
@@ -149,8 +119,4 @@ function isAfter(table: Table, row: Row) {
 
 function refs(columns: readonly string[]) {
   return sql.join(columns.map((column) => sql.ref(column)));
-}
-
-export function columnsOf({ key, others }: Table): readonly string[] {
-  return [...key, ...others];
 }

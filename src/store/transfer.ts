@@ -6,16 +6,7 @@ import { ConnectorError, invalidField } from '../errors/error.ts';
 import { isPostgres } from './engine.ts';
 import type { Database } from './schema.ts';
 import { isSamePlace, openSource, openTarget, type Side } from './transfer-sides.ts';
-import {
-  batchOf,
-  columnsOf,
-  countOf,
-  insert,
-  lastOf,
-  type Row,
-  type Table,
-  TABLES,
-} from './transfer-tables.ts';
+import { batchOf, countOf, insert, lastOf, type Row, type Table, TABLES } from './transfer-tables.ts';
 import { markUnfinished, refuseUnfinished, UNFINISHED, unfinishedFrom } from './unfinished.ts';
 
 const OTHER = 'name an empty database, or a data directory without registry.db';
@@ -188,7 +179,7 @@ async function digest(db: Database, table: Table, read: Counted) {
     if (rows.length === 0) return { rows: count, sha256: hash.digest('hex') };
     for (const row of rows) {
       if (table.name === 'facts' && row['name'] === UNFINISHED) continue;
-      hash.update(`${JSON.stringify(columnsOf(table).map((column) => row[column]))}\n`);
+      hash.update(`${JSON.stringify(table.columns.map((column) => row[column]))}\n`);
       count += 1;
     }
     await read(rows.length);
