@@ -6,10 +6,9 @@ import type { Cipher } from '../secrets/cipher.ts';
 import { removeKeyFile } from '../secrets/key-file.ts';
 import { type KeyRing, keyRing, makeKeyRing, MASTER_KEY_VARIABLE, readKeyRing } from '../secrets/key-ring.ts';
 import type { Server } from '../store/peers.ts';
-import type { SecretPosition, Store } from '../store/store.ts';
+import { MASTER_KEY_FACT, type SecretPosition, type Store } from '../store/store.ts';
 import { sealedSecret } from './options.ts';
 
-const MASTER_KEY_FACT = 'master_key_id';
 /** Credentials of one transaction: writers of the same database wait for no more than these. */
 const BATCH = 100;
 /** Connectors that are named among those whose credentials do not open. */

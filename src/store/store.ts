@@ -47,6 +47,9 @@ export type StoreStatistics = {
   readonly totalErrors: number;
 };
 
+/** The fact that names the master key of a registry, whether something is sealed with it yet or not. */
+export const MASTER_KEY_FACT = 'master_key_id';
+
 export type Role = 'admin' | 'operator' | 'reader';
 
 /** An API key as it is kept: its hash, never itself. `tenantId` null is an administrator of all tenants. */

@@ -5,6 +5,7 @@ import { cancelled } from '../contract/clock.ts';
 import { ConnectorError, invalidField } from '../errors/error.ts';
 import { isPostgres } from './engine.ts';
 import type { Database } from './schema.ts';
+import { MASTER_KEY_FACT } from './store.ts';
 import { isSamePlace, openSource, openTarget, type Side } from './transfer-sides.ts';
 import { batchOf, countOf, insert, lastOf, type Row, type Table, TABLES } from './transfer-tables.ts';
 import { markUnfinished, refuseUnfinished, UNFINISHED, unfinishedFrom } from './unfinished.ts';
@@ -18,7 +19,7 @@ export type Transferred = {
   readonly from: string;
   readonly to: string;
   readonly tables: readonly TransferredTable[];
-  /** Ids of the master keys that the credentials are sealed with. */
+  /** Ids of the master keys that the credentials are sealed with, and of that which the registry belongs to. */
   readonly keyIds: readonly string[];
 };
 
@@ -94,7 +95,8 @@ async function move(
   await finish(target);
   const { rows: keys } = await sql<{
     id: string;
-  }>`select distinct key_id as id from secrets order by key_id`.execute(source.db);
+  }>`select key_id as id from secrets
+    union select value as id from facts where name = ${MASTER_KEY_FACT} order by id`.execute(source.db);
   return { from: source.name, to: target.name, tables, keyIds: keys.map(({ id }) => id) };
 }
 

@@ -97,6 +97,14 @@ function filesOf(dataDir: string): readonly string[] {
 }
 
 describe('moving a registry', () => {
+  it('names the master key that the new place needs, also where no credential is sealed with it', async () => {
+    const from = folder();
+    await (await ConnectorRegistry.open({ dataDir: from, env })).close();
+    const { tables, keyIds } = await transfer({ from, to: folder() });
+    expect(tables.find(({ table }) => table === 'secrets')).toMatchObject({ rows: 0 });
+    expect(keyIds).toEqual([expect.stringMatching(/^[\da-f]{16}$/)]);
+  });
+
   it('from one data directory to another keeps all of it, and leaves the source as it was', async () => {
     const [from, to] = [folder(), folder()];
     const known = await filled(from);

@@ -73,7 +73,7 @@ function remarks({ keyIds }: Transferred): readonly string[] {
   return [
     ...(keyIds.length > 0
       ? [
-          `The credentials are sealed with master key ${keyIds.join(', ')}: give it to every server, as ` +
+          `The registry belongs to master key ${keyIds.join(', ')}: give it to every server, as ` +
             'CONNECTORS_MASTER_KEY or as the file master.key in its data directory.',
         ]
       : []),

@@ -12,7 +12,7 @@ import { number } from '../flag-values.ts';
 import { example } from '../help.ts';
 import { print, say } from '../print.ts';
 import type { Settings } from '../settings.ts';
-import { openServedRegistry } from '../target.ts';
+import { openServedRegistry, type Target } from '../target.ts';
 import type { Terminal } from '../terminal.ts';
 import { tourView } from '../tour-view.ts';
 import { nextCommands } from './tour.ts';
@@ -41,7 +41,7 @@ export function addServeCommands(program: Command, terminal: Terminal, settings:
     )
     .action(async (flags: ServeFlags, command: Command) => {
       await serving(flags, command, settings.CONNECTORS_LOG_LEVEL, async (registry, { url }) => {
-        await announceFirstKey(registry, terminal);
+        await announceFirstKey(registry, terminal, targetFor(command, settings));
         say(terminal, `listening on ${url}; Ctrl-C stops`);
       });
     });
@@ -58,7 +58,7 @@ export function addServeCommands(program: Command, terminal: Terminal, settings:
       await serving(flags, command, level, async (registry, { url }) => {
         const { dataDir } = targetFor(command, settings);
         await print(terminal, `connector-registry is running at ${url}, its data in ${dataDir}`, '');
-        const key = await announceFirstKey(registry, terminal);
+        const key = await announceFirstKey(registry, terminal, targetFor(command, settings));
         const hasFunctions = await firstWalk(registry);
         await print(terminal, ...addresses(url), '', ...next(url, key, hasFunctions), '', 'Ctrl-C stops.');
       });
@@ -138,13 +138,17 @@ export function addServeCommands(program: Command, terminal: Terminal, settings:
 async function announceFirstKey(
   registry: ConnectorRegistry,
   terminal: Terminal,
+  { databaseUrl }: Target,
 ): Promise<string | undefined> {
   const keys = await registry.keys.list(null);
   if (keys.length > 0) {
-    say(
-      terminal,
-      `The administrator's API key was shown at the first start. For another one, stop the server and run: ${terminal.command} keys create --role admin`,
-    );
+    const create = `${terminal.command} keys create --role admin`;
+    // One process at a time has a data directory; a database has many.
+    const how =
+      databaseUrl === undefined
+        ? `stop the server and run: ${create}`
+        : `run: ${create} --data-dir <an empty folder>`;
+    say(terminal, `The administrator's API key was shown at the first start. For another one, ${how}`);
     return undefined;
   }
   const { key } = await registry.keys.create({ tenantId: null, role: 'admin', label: 'first start' });
