@@ -28,6 +28,8 @@ export type TokenService = {
   refuse(status: number, body: unknown, headers?: Readonly<Record<string, string>>): void;
   /** Requests are answered no more. */
   fallSilent(): void;
+  /** How many requests came since. */
+  unanswered(): number;
   /** As at first, and all requests are forgotten. */
   reset(): void;
   close(): Promise<void>;
@@ -85,6 +87,7 @@ function tokenService(answer: Answering) {
   const requests: TokenRequest[] = [];
   let expiresInSeconds = 3600;
   let isSilent = false;
+  let unanswered = 0;
   let refusal: Parameters<TokenService['refuse']> | undefined;
   const respond = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const chunks: Buffer[] = [];
@@ -94,7 +97,10 @@ function tokenService(answer: Answering) {
     const form = Object.fromEntries(new URLSearchParams(Buffer.concat(chunks).toString()));
     const asked = { method, path: pathname, query: Object.fromEntries(searchParams), headers, form };
     requests.push(asked);
-    if (isSilent) return;
+    if (isSilent) {
+      unanswered += 1;
+      return;
+    }
     const token = () => answer(asked, expiresInSeconds, requests.length);
     const [status, body, more = {}] = refusal ?? [200, token()];
     response.writeHead(status, { 'content-type': 'application/json', ...more }).end(JSON.stringify(body));
@@ -107,8 +113,10 @@ function tokenService(answer: Answering) {
       expireIn: (seconds: number) => void (expiresInSeconds = seconds),
       refuse: (...given: Parameters<TokenService['refuse']>) => void (refusal = given),
       fallSilent: () => void (isSilent = true),
+      unanswered: () => unanswered,
       reset() {
         isSilent = false;
+        unanswered = 0;
         refusal = undefined;
         expiresInSeconds = 3600;
         requests.length = 0;
