@@ -7,6 +7,7 @@ import { migrate } from './migrate.ts';
 import { ALL_TENANTS, POSTGRES_MIGRATIONS, TABLES } from './migrations/postgres.ts';
 import { postgresCounters } from './postgres-counters.ts';
 import { tenantDatabase } from './postgres-driver.ts';
+import { postgresError } from './postgres-error.ts';
 import { ANSWER_MS, newServerId, PostgresPeers } from './postgres-peers.ts';
 import type { ParserOf } from './postgres-statement.ts';
 import type { Database } from './schema.ts';
@@ -54,18 +55,21 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
   const { poolSize = 10, statementMs = 15_000, lockMs = 5_000, answerMs = 17_000 } = options;
   const { acquireMs = ACQUIRE_MS } = options;
   const pg = await loadPg(url);
-  const settings = await prepareSchema(pg, url);
+  await refuseSharedConnections(pg, url);
   const serverId = newServerId();
-  const pool = openPool(pg, url, {
+  const settings = {
+    ...(await prepareSchema(pg, url)),
+    statement_timeout: String(statementMs),
+    lock_timeout: String(lockMs),
+    idle_in_transaction_session_timeout: String(4 * statementMs),
+    // Whom what changes is by, for the triggers that tell others of it.
+    'app.server': serverId,
+  };
+  const pool = openPool(pg, url, settings, {
     max: poolSize,
     connectionTimeoutMillis: acquireMs,
-    statement_timeout: statementMs,
-    lock_timeout: lockMs,
     // A server that does not answer at all does not end a statement either.
     query_timeout: answerMs,
-    idle_in_transaction_session_timeout: 4 * statementMs,
-    // Whom what changes is by, for the triggers that tell others of it.
-    options: [`app.server=${serverId}`, ...settings].map((setting) => `-c ${setting}`).join(' '),
   });
   const clients = new Set<Client>();
   // What the pool hands out are clients, which it alone is to end.
@@ -129,13 +133,16 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
  */
 export async function readPostgres(url: string): Promise<{ readonly db: Database; close(): Promise<void> }> {
   const pg = await loadPg(url);
-  const pool = openPool(pg, url, {
-    max: 1,
-    // The one connection is one transaction from its first statement on. Rows are read by their keys, also before
-    // anything was counted for the planner, which would sort a whole table for each page of it.
-    options:
-      '-c default_transaction_read_only=on -c default_transaction_isolation=repeatable\\ read -c enable_sort=off',
-  });
+  await refuseSharedConnections(pg, url);
+  const settings = {
+    default_transaction_read_only: 'on',
+    // The one connection is one transaction from its first statement on.
+    default_transaction_isolation: 'repeatable read',
+    // Rows are read by their keys, also before anything was counted for the planner, which would sort a whole table for
+    // each page of it.
+    enable_sort: 'off',
+  };
+  const pool = openPool(pg, url, settings, { max: 1 });
   const { promise: ended, resolve: end } = Promise.withResolvers<void>();
   const { promise: begun, resolve: begin, reject: fail } = Promise.withResolvers<Database>();
   const whole = tenantDatabase(pool, ALL_TENANTS, parsers(pg))
@@ -166,7 +173,13 @@ async function loadPg(url: string): Promise<Pg> {
   return loadPeer('pg', '^8.16.0', async () => (await import('pg')).default as unknown as Pg);
 }
 
-function openPool(pg: Pg, url: string, config: PoolConfig): Pool {
+/** What each connection is told once, by the names that PostgreSQL has for it. */
+type Settings = Readonly<Record<string, string>>;
+
+/** Connections on which `settings` are in force: told by a statement, because poolers refuse or drop what a start tells. */
+function openPool(pg: Pg, url: string, settings: Settings, config: PoolConfig): Pool {
+  const told = Object.keys(settings).map((name, index) => `set_config('${name}', $${index + 1}, false)`);
+  const tell = `select ${told.join(', ')}`;
   const parserOf = parsers(pg);
   const pool = new pg.Pool({
     connectionString: url,
@@ -174,6 +187,7 @@ function openPool(pg: Pg, url: string, config: PoolConfig): Pool {
     connectionTimeoutMillis: ACQUIRE_MS,
     keepAlive: true,
     types: { getTypeParser: (typeId) => parserOf(typeId) ?? String },
+    verify: (client, done) => void client.query(tell, Object.values(settings)).then(() => done(), done),
     ...config,
   });
   // A connection that nobody uses is lost: the next caller gets another one, or the error of making it.
@@ -193,9 +207,41 @@ function parsers({ types }: Pg): ParserOf {
   };
 }
 
+/**
+ * The tenant of a statement, the role and the lock of the schema hold on a connection that nobody else has meanwhile.
+ *
+ * @throws ConnectorError `invalid_argument` behind a pooler that hands a connection on with every transaction.
+ */
+async function refuseSharedConnections(pg: Pg, url: string): Promise<void> {
+  const newClient = () =>
+    new pg.Client({ connectionString: url, connectionTimeoutMillis: ACQUIRE_MS, query_timeout: ACQUIRE_MS });
+  const [one, other] = [newClient(), newClient()];
+  for (const client of [one, other]) client.on('error', () => undefined);
+  const isOne = "select current_setting('app.server', true) = 'one' as is_one";
+  try {
+    await one.connect();
+    await other.connect();
+    await one.query("select set_config('app.server', 'one', false)");
+    // What the other one holds open, a pooler cannot give to the first as well.
+    await other.query('begin');
+    const { rows: others } = await other.query<{ is_one: boolean | null }>(isOne);
+    const { rows: ones } = await one.query<{ is_one: boolean | null }>(isOne);
+    if (others[0]?.is_one === true || ones[0]?.is_one !== true)
+      throw invalidField(
+        'databaseUrl',
+        'is a pooler that gives each transaction another connection: ' +
+          'use the address of the database itself, or the mode "session" of the pooler',
+      );
+  } catch (error) {
+    throw postgresError(error);
+  } finally {
+    await Promise.all([one, other].map((client) => client.end().catch(() => {})));
+  }
+}
+
 /** Brings the schema up to date, and answers what each connection sets so that the store can keep its word. */
-async function prepareSchema(pg: Pg, url: string): Promise<readonly string[]> {
-  const pool = openPool(pg, url, { max: 1, lock_timeout: MIGRATION_LOCK_MS });
+async function prepareSchema(pg: Pg, url: string): Promise<Settings> {
+  const pool = openPool(pg, url, { lock_timeout: String(MIGRATION_LOCK_MS) }, { max: 1 });
   try {
     return await tenantDatabase(pool, ALL_TENANTS, parsers(pg))
       .connection()
@@ -208,7 +254,7 @@ async function prepareSchema(pg: Pg, url: string): Promise<readonly string[]> {
           from pg_roles where rolname = current_user`.execute(db);
         const [login] = rows;
         // Otherwise what was acknowledged could be lost. A setting that promises more than this stays.
-        const durable = login?.lax ? ['synchronous_commit=on'] : [];
+        const durable = login?.lax ? { synchronous_commit: 'on' } : {};
         if (!login?.above) return durable;
         for (const statement of [
           // Roles are of all databases of a server: another one may make it at the same time.
@@ -219,7 +265,7 @@ async function prepareSchema(pg: Pg, url: string): Promise<readonly string[]> {
           `grant select, insert, update, delete on ${TABLES.join(', ')} to ${ROLE}`,
         ])
           await db.executeQuery(CompiledQuery.raw(statement));
-        return [...durable, `role=${ROLE}`];
+        return { ...durable, role: ROLE };
       });
   } finally {
     await pool.end();

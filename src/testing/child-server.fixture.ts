@@ -14,6 +14,8 @@ export type ChildServer = {
   readonly env: NodeJS.ProcessEnv;
   /** Where it runs and all that it keeps; removed when it is closed. */
   readonly folder: string;
+  /** Whose it is, where not of whoever starts it. */
+  readonly owner?: { readonly uid: number; readonly gid: number } | undefined;
   /** Whether it serves, by what it has printed: what answers at a port may be another server that took it. */
   readonly isReady: (output: string) => boolean | Promise<boolean>;
 };
@@ -23,10 +25,9 @@ export type ChildServer = {
  *
  * @throws Error with the server's own output, when it ends or is not ready within 30 seconds.
  */
-export async function startChildServer({ command, args, env, folder, isReady }: ChildServer): Promise<{
-  close(): Promise<void>;
-}> {
-  const child = spawn(command, args, { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] });
+export async function startChildServer(server: ChildServer): Promise<{ close(): Promise<void> }> {
+  const { command, args, env, folder, owner, isReady } = server;
+  const child = spawn(command, args, { ...owner, cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding('utf8').on('data', (text: string) => (output += text));

@@ -2,11 +2,11 @@ import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_pr
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
+import { freePort } from './child-server.fixture.ts';
 
 /** A server of PostgreSQL for tests; started here unless `CONNECTORS_TEST_PG_URL` names one. */
 export type TestPostgres = {
@@ -46,8 +46,7 @@ export async function startPostgres(): Promise<TestPostgres> {
   if (BINARIES === undefined) throw new Error(noPostgres);
   const binaries = BINARIES;
   const root = mkdtempSync(join(tmpdir(), 'postgres-'));
-  // It refuses to run as root.
-  const user = process.getuid?.() === 0 ? idsOf('postgres') : undefined;
+  const user = ownerOfServers();
   if (user) chownSync(root, user.uid, user.gid);
   const as = { ...user, cwd: root };
   const data = join(root, 'data');
@@ -146,15 +145,6 @@ async function untilReady(url: string, server: ChildProcess): Promise<void> {
   }
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
-}
-
 function childrenOf(pid: number | undefined): readonly number[] {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
 }
@@ -169,6 +159,11 @@ function signalIfThere(pid: number, signal: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): 
   } catch {
     // It ended with its parent.
   }
+}
+
+/** Whose the process is: servers refuse to run as root. Undefined where nothing has to change. */
+export function ownerOfServers(): { readonly uid: number; readonly gid: number } | undefined {
+  return process.getuid?.() === 0 ? idsOf('postgres') : undefined;
 }
 
 function idsOf(name: string): { readonly uid: number; readonly gid: number } {
