@@ -18,6 +18,18 @@ describe('ApiKeys', () => {
     expect(await keys.verify(key)).toMatchObject({ tenantId: 'acme', role: 'reader', label: 'dashboard' });
   });
 
+  it('is made for a tenant unless it administers, with a label of one line', async () => {
+    const { keys } = await keysOn();
+    await expect(keys.create({ tenantId: null, role: 'reader' })).rejects.toMatchObject({
+      issues: [{ path: 'tenant_id' }],
+    });
+    for (const label of ['a\0', 'a\nb', '\u001b[2J'])
+      await expect(keys.create({ tenantId: 'acme', role: 'reader', label })).rejects.toMatchObject({
+        issues: [{ path: 'label' }],
+      });
+    expect(await keys.list(null)).toEqual([]);
+  });
+
   it('reads an unknown key and a revoked one alike', async () => {
     const { keys } = await keysOn();
     const { key, record } = await keys.create({ tenantId: 'acme', role: 'operator' });

@@ -35,6 +35,8 @@ export class ApiKeys {
   }: NewApiKey): Promise<{ readonly key: string; readonly record: ApiKeyRecord }> {
     if (tenantId === null && role !== 'admin')
       throw invalidField('tenant_id', 'is needed for a key that is not an administrator');
+    // It is shown on terminals, and PostgreSQL stores no NUL.
+    if (/\p{Cc}/u.test(label)) throw invalidField('label', 'has no control characters');
     const keyId = randomBytes(6).toString('hex');
     const key = `crk_${keyId}_${randomBytes(32).toString('base64url')}`;
     const createdAt = new Date(this.#clock.now());
