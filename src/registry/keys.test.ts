@@ -18,6 +18,15 @@ describe('ApiKeys', () => {
     expect(await keys.verify(key)).toMatchObject({ tenantId: 'acme', role: 'reader', label: 'dashboard' });
   });
 
+  it('makes a first key once, also after that was revoked', async () => {
+    const { keys } = await keysOn();
+    const first = await keys.createFirst('first start');
+    expect(await keys.verify(first?.key ?? '')).toMatchObject({ tenantId: null, role: 'admin' });
+    await keys.revoke(null, first?.record.keyId ?? '');
+    expect(await keys.createFirst('first start')).toBeUndefined();
+    expect(await keys.list(null)).toHaveLength(1);
+  });
+
   it('is made for a tenant unless it administers, with a label of one line', async () => {
     const { keys } = await keysOn();
     await expect(keys.create({ tenantId: null, role: 'reader' })).rejects.toMatchObject({

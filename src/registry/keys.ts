@@ -14,6 +14,9 @@ export type NewApiKey = {
   readonly label?: string;
 };
 
+/** `key` is shown this once. */
+export type MadeApiKey = { readonly key: string; readonly record: ApiKeyRecord };
+
 /** API keys: made once, shown once, kept as a hash. */
 export class ApiKeys {
   readonly #store: Store;
@@ -28,11 +31,19 @@ export class ApiKeys {
   }
 
   /** A new key: `key` is shown this once, and only its hash is stored. @throws ConnectorError `invalid_argument`. */
-  async create({
-    tenantId,
-    role,
-    label = '',
-  }: NewApiKey): Promise<{ readonly key: string; readonly record: ApiKeyRecord }> {
+  async create(wanted: NewApiKey): Promise<MadeApiKey> {
+    const made = this.#make(wanted);
+    await this.#store.insertKey(made.record);
+    return made;
+  }
+
+  /** The first key of a registry, an administrator's; undefined where there is one already, or was. */
+  async createFirst(label: string): Promise<MadeApiKey | undefined> {
+    const made = this.#make({ tenantId: null, role: 'admin', label });
+    return (await this.#store.insertFirstKey(made.record)) ? made : undefined;
+  }
+
+  #make({ tenantId, role, label = '' }: NewApiKey): MadeApiKey {
     if (tenantId === null && role !== 'admin')
       throw invalidField('tenant_id', 'is needed for a key that is not an administrator');
     // It is shown on terminals, and PostgreSQL stores no NUL.
@@ -41,7 +52,6 @@ export class ApiKeys {
     const key = `crk_${keyId}_${randomBytes(32).toString('base64url')}`;
     const createdAt = new Date(this.#clock.now());
     const record = { keyId, tenantId, role, label, hash: hashOf(key), createdAt, revokedAt: null };
-    await this.#store.insertKey(record);
     return { key, record };
   }
 

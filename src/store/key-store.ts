@@ -1,10 +1,10 @@
 import { checkValue, damagedRow, verifyRow } from './check-value.ts';
-import type { Engine } from './engine.ts';
+import { type Engine, wordsOf } from './engine.ts';
 import { prepared } from './prepared.ts';
 import type { KeyRow } from './schema.ts';
 import type { ApiKeyRecord, Role, Store } from './store.ts';
 
-type KeyStore = Pick<Store, 'insertKey' | 'findKeyByHash' | 'listKeys' | 'revokeKey'>;
+type KeyStore = Pick<Store, 'insertKey' | 'insertFirstKey' | 'findKeyByHash' | 'listKeys' | 'revokeKey'>;
 
 /** Asked at every request of the server. */
 const keyByHash = prepared<{ readonly hash: string }, KeyRow>((db, value) =>
@@ -16,6 +16,18 @@ export function keyStore({ reader, writer }: Engine): KeyStore {
   return {
     async insertKey(key) {
       await writer(key.tenantId).insertInto('api_keys').values(keyRow(key)).execute();
+    },
+
+    insertFirstKey(key) {
+      return writer(key.tenantId)
+        .transaction()
+        .execute(async (db) => {
+          // Of processes that start at once, one finds none.
+          await wordsOf(db).queue(db, 'first key');
+          const made = await db.selectFrom('api_keys').select('key_id').limit(1).executeTakeFirst();
+          if (!made) await db.insertInto('api_keys').values(keyRow(key)).execute();
+          return made === undefined;
+        });
     },
 
     async findKeyByHash(hash) {

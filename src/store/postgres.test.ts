@@ -94,6 +94,18 @@ describe.skipIf(noPostgres !== undefined)('PostgreSQL', () => {
     expect(open).toEqual([]);
   });
 
+  it('has one first key of all that are made at once', async () => {
+    const fresh = await postgres.database();
+    const stores = await Promise.all(Array.from({ length: 5 }, () => SqlStore.open({ databaseUrl: fresh })));
+    const key = { tenantId: null, role: 'admin', label: '', createdAt: NOW, revokedAt: null } as const;
+    const made = await Promise.all(
+      stores.map((one, i) => one.insertFirstKey({ ...key, keyId: `key ${i}`, hash: `hash ${i}` })),
+    );
+    expect(made.filter(Boolean)).toHaveLength(1);
+    expect(await stores[0]?.listKeys(null)).toHaveLength(1);
+    await Promise.all(stores.map((one) => one.close()));
+  });
+
   it('gives an invocation to one of two workers that claim at once', async () => {
     const { record } = await suite.stored({ tenantId: 'workers', connectorType: 'serverless' });
     const other = await SqlStore.open({ databaseUrl });

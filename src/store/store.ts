@@ -163,6 +163,8 @@ export interface Store {
   statistics(tenantId: string | null): Promise<StoreStatistics>;
 
   insertKey(key: ApiKeyRecord): Promise<void>;
+  /** The same where no key was ever made, by whichever process; false where one was. */
+  insertFirstKey(key: ApiKeyRecord): Promise<boolean>;
   /** The key that is not revoked and has this hash. */
   findKeyByHash(hash: string): Promise<ApiKeyRecord | undefined>;
   listKeys(tenantId: string | null): Promise<readonly ApiKeyRecord[]>;

@@ -140,8 +140,8 @@ async function announceFirstKey(
   terminal: Terminal,
   { databaseUrl }: Target,
 ): Promise<string | undefined> {
-  const keys = await registry.keys.list(null);
-  if (keys.length > 0) {
+  const made = await registry.keys.createFirst('first start');
+  if (!made) {
     const create = `${terminal.command} keys create --role admin`;
     // One process at a time has a data directory; a database has many.
     const how =
@@ -151,9 +151,8 @@ async function announceFirstKey(
     say(terminal, `The administrator's API key was shown at the first start. For another one, ${how}`);
     return undefined;
   }
-  const { key } = await registry.keys.create({ tenantId: null, role: 'admin', label: 'first start' });
-  say(terminal, `The administrator's API key, shown this once (only its hash is kept):\n\n  ${key}\n`);
-  return key;
+  say(terminal, `The administrator's API key, shown this once (only its hash is kept):\n\n  ${made.key}\n`);
+  return made.key;
 }
 
 async function summary(registry: ConnectorRegistry): Promise<string> {
