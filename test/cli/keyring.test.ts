@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { drivers } from '../../src/drivers.generated.ts';
 import { ConnectorRegistry } from '../../src/registry/registry.ts';
 import { serverLogger } from '../../src/server/logging.ts';
@@ -124,4 +124,42 @@ it('a running server is asked to seal everything anew, and then the old key is d
   await server.close();
   await registry.close();
   expect(await keys()).toEqual([{ ...old, key_id: id, current: true, credentials: 1_100 }]);
+});
+
+it('a key is not dropped on the word of a server that has another registry', async () => {
+  await store(3);
+  const [needed] = await keys();
+  const id = (await run('keyring add')).stdout.trim();
+  await run(`keyring promote ${id}`);
+  const file = join(dataDir, 'master.key');
+  const before = await readFile(file, 'utf8');
+  await using other = await ConnectorRegistry.open({ drivers, env: {} });
+  const server = await startServer({ registry: other, port: 0, logger: serverLogger({ level: 'silent' }) });
+  onTestFinished(() => server.close());
+  const { key } = await other.keys.create({ tenantId: null, role: 'admin' });
+  const env = { CONNECTORS_URL: server.url, CONNECTORS_API_KEY: key };
+  expect(await run(`keyring drop ${String(needed?.['key_id'])}`, { env })).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/seals with [0-9a-f]{16}: it is another one/),
+  });
+  expect(await readFile(file, 'utf8')).toBe(before);
+});
+
+it('a key that no server knows is not dropped, also where the server seals with the same current one', async () => {
+  await store(1);
+  const current = (await readFile(join(dataDir, 'master.key'), 'utf8')).trim().split('\n').at(-1) ?? '';
+  const added = (await run('keyring add')).stdout.trim();
+  const file = join(dataDir, 'master.key');
+  const before = await readFile(file, 'utf8');
+  const env = { CONNECTORS_MASTER_KEY: current };
+  await using other = await ConnectorRegistry.open({ drivers, env });
+  const server = await startServer({ registry: other, port: 0, logger: serverLogger({ level: 'silent' }) });
+  onTestFinished(() => server.close());
+  const { key } = await other.keys.create({ tenantId: null, role: 'admin' });
+  const asked = { CONNECTORS_URL: server.url, CONNECTORS_API_KEY: key };
+  expect(await run(`keyring drop ${added}`, { env: asked })).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining(`knows no master key ${added}`),
+  });
+  expect(await readFile(file, 'utf8')).toBe(before);
 });

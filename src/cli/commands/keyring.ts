@@ -5,13 +5,16 @@ import { keyringList, keyringRotate } from '../../operations/keyring.ts';
 import type { Answer } from '../../operations/operation.ts';
 import { addKey, dropKey, promoteKey } from '../../secrets/key-file-edits.ts';
 import { KEY_FILE } from '../../secrets/key-file.ts';
-import { MASTER_KEY_VARIABLE } from '../../secrets/key-ring.ts';
+import { MASTER_KEY_VARIABLE, readKeyRing } from '../../secrets/key-ring.ts';
 import { type CommandSession, globalOptions, inSession, targetFor } from '../command-session.ts';
 import { example } from '../help.ts';
 import { print, say, table } from '../print.ts';
 import { count, withProgress } from '../progress.ts';
 import type { Settings } from '../settings.ts';
 import type { Terminal } from '../terminal.ts';
+
+/** A master key as the registry lists it. */
+type KeyAnswer = Answer<typeof keyringList>['keys'][number];
 
 /** What all the steps of a rotation did. */
 type Rotated = Omit<Answer<typeof keyringRotate>, 'next'>;
@@ -121,7 +124,8 @@ function addFileCommands(keyring: Command, terminal: Terminal, settings: Setting
       const file = keyFile(command, terminal, settings, { mayAskServer: true });
       const drop = inSession(terminal, settings, async (session: CommandSession) => {
         const { keys } = await session.transport.run(keyringList, { input: {} });
-        refuseNeeded(keys.find((key) => key.key_id === keyId));
+        await refuseOthers(file, keys);
+        refuseNeeded(keyId, keys);
         await dropKey(file, keyId);
         await session.answer({ key_id: keyId }, () => `dropped master key ${keyId} from ${file}`);
       });
@@ -174,9 +178,27 @@ function unfinished({ remaining, unreadable }: Rotated): ConnectorError {
   );
 }
 
-function refuseNeeded(key: Answer<typeof keyringList>['keys'][number] | undefined): void {
-  if (!key) return;
-  const { key_id: id, credentials, current, current_on: servers } = key;
+/** @throws ConnectorError `invalid_state` where the keys that were listed are not those of a server with this file. */
+async function refuseOthers(file: string, keys: readonly KeyAnswer[]): Promise<void> {
+  const ring = await readKeyRing({ env: {}, file });
+  const theirs = keys.find(({ current }) => current)?.key_id;
+  if (!ring || ring.current.id === theirs) return;
+  throw new ConnectorError(
+    'invalid_state',
+    `the first key of ${file} is ${ring.current.id}, and the registry that was asked seals with ${theirs ?? 'none'}: ` +
+      'it is another one, or its server has not been started again since; nothing was dropped',
+  );
+}
+
+function refuseNeeded(id: string, keys: readonly KeyAnswer[]): void {
+  const key = keys.find(({ key_id }) => key_id === id);
+  if (!key)
+    throw new ConnectorError(
+      'invalid_state',
+      `the registry that was asked knows no master key ${id.slice(0, 64)}, so it cannot say whether one needs it; ` +
+        'ask the one that this file belongs to',
+    );
+  const { credentials, current, current_on: servers } = key;
   if (credentials > 0)
     throw new ConnectorError(
       'invalid_state',
