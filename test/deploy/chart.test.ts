@@ -86,6 +86,17 @@ describe('the chart', () => {
     expect(mounts.map(({ name }) => name)).toEqual(pod.volumes.map(({ name }) => name));
   });
 
+  it('starts no server without the database and the master key, except on a data directory that is kept', () => {
+    const { text } = templates.find(({ name }) => name === 'deployment.yaml') ?? { text: '' };
+    const { spec } = rendered(text) as { readonly spec: Spec };
+    const env = (spec.template.spec.containers[0]?.['env'] ?? []) as readonly Tree[];
+    for (const name of ['CONNECTORS_DATABASE_URL', 'CONNECTORS_MASTER_KEY'])
+      expect(env).toContainEqual({ name, valueFrom: { secretKeyRef: { name: 'value', key: name } } });
+    const [, unlessKept = ''] =
+      /\{\{- if not \.Values\.data\.existingClaim \}\}\n([^]*?)\{\{- end \}\}/.exec(text) ?? [];
+    expect(unlessKept.match(/secretKeyRef:/g)).toHaveLength(text.match(/secretKeyRef:/g)?.length ?? 0);
+  });
+
   it('names settings that there are', () => {
     const named = `${read('values.yaml')}${templates.map(({ text }) => text).join('')}`.match(
       /CONNECTORS_[A-Z_]+/g,
