@@ -40,3 +40,11 @@ it('names services and files that there are', () => {
       expect(existsSync(new URL(path, file)), path).toBe(true);
   }
 });
+
+it('has a balancer with room for connections that wait, and none for those that ask for nothing', () => {
+  const balancer = readFileSync(new URL('nginx.conf', file), 'utf8');
+  const set = (name: string) => new RegExp(`^ *${name} (\\d+)s?;$`, 'm').exec(balancer)?.[1];
+  expect(Number(set('worker_connections'))).toBeGreaterThanOrEqual(8_192);
+  expect(Number(set('worker_rlimit_nofile'))).toBeGreaterThan(Number(set('worker_connections')));
+  expect(Number(set('client_header_timeout'))).toBeLessThanOrEqual(10);
+});
