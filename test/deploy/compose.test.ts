@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { settings } from '../../src/cli/settings.ts';
+import { isSent } from './dockerfile.ts';
 
 const file = new URL('../../deploy/compose.yml', import.meta.url);
 const text = readFileSync(file, 'utf8');
@@ -28,6 +29,14 @@ it('sets settings that there are, and holds no secret', () => {
   expect(names).toContain('CONNECTORS_DATABASE_URL');
   for (const name of names) expect(Object.keys(settings.shape)).toContain(name);
   expect(text.match(/\$\{(POSTGRES_PASSWORD|CONNECTORS_MASTER_KEY)(?!:\?)[^}]*\}/g)).toBeNull();
+});
+
+it('has its secrets put into a file that Git and the build of the image leave alone', () => {
+  const [, secrets = ''] = /> (deploy\/\S+)$/m.exec(text) ?? [];
+  expect(secrets).toBe('deploy/.env');
+  const ignored = readFileSync(new URL('../.gitignore', file), 'utf8').split('\n');
+  expect(ignored).toContain('.env');
+  expect(isSent(secrets)).toBe(false);
 });
 
 it('names services and files that there are', () => {
