@@ -37,6 +37,11 @@ describe('the chart', () => {
     expect(check({ ...values, replicas: 2 })).toBe(false);
     expect(check({ ...values, settings: { PATH: '/bin' } })).toBe(false);
     expect(check({ ...values, data: { size: 'much' } })).toBe(false);
+    expect(check({ ...values, settings: { CONNECTORS_LOG_LEVEL: 'warn' } })).toBe(true);
+    for (const secret of Object.keys(settings.shape).filter((name) =>
+      /_KEY$|_(DATABASE|REDIS)_URL$/.test(name),
+    ))
+      expect(check({ ...values, settings: { [secret]: 'in clear' } }), secret).toBe(false);
   });
 
   it('uses every value that there is, and none that there is not', () => {
