@@ -2,7 +2,9 @@
 # image, and test/deploy walks its last steps on plain folders.
 #
 #   docker build -t connector-registry .
-#   docker run -p 7420:7420 -v connectors:/data connector-registry
+#   docker run -p 127.0.0.1:7420:7420 -v connectors:/data connector-registry
+#
+# It speaks plain HTTP, so that without the 127.0.0.1 everybody on the way would read the API keys; see docs/operations.md.
 
 FROM node:24-bookworm-slim AS build
 WORKDIR /app

@@ -38,6 +38,11 @@ describe('the image', () => {
     for (const name of names) expect(Object.keys(settings.shape)).toContain(name);
   });
 
+  it('is run on this machine alone where its head shows how, since it speaks plain HTTP', () => {
+    const published = [...text.matchAll(/^# +docker run .*-p (\S+)/gm)].map(([, ports]) => ports);
+    expect(published).toEqual(['127.0.0.1:7420:7420']);
+  });
+
   it('finds out with its own command whether the server is well', async () => {
     const { app } = await openServer();
     const url = await app.listen({ host: '127.0.0.1', port: 0 });
