@@ -20,14 +20,15 @@ export function addMigrateCommand(program: Command, terminal: Terminal, settings
       'Copy connectors, sealed credentials, API keys and invocations into an empty place, and compare both sides in the ' +
         'end. Stop the servers first. The source is only read; interrupt it and start it again as you like.',
     )
-    .requiredOption('--from <place>', 'a data directory, or postgres://user:password@host:5432/database')
+    .requiredOption('--from <place>', 'a data directory, or postgres://user@host:5432/database')
     .requiredOption('--to <place>', 'the same, empty')
     .addHelpText(
       'after',
       example(
         'connectors migrate --from ./data --to postgres://connectors@db.example.com/connectors',
         'connectors migrate --from postgres://connectors@db.example.com/connectors --to ./data',
-      ),
+      ) +
+        '\n\nGive the password of a database as PGPASSWORD or in ~/.pgpass: arguments can be seen by other users.',
     )
     .action(async ({ from, to }: Flags, command: Command) => {
       const { json = false, url } = globalOptions(command, settings);
