@@ -64,6 +64,7 @@ export class HealthCheck {
 
   /** Runs the stages in order; after one that failed the others are skipped. */
   async run({ signal }: CallOptions): Promise<HealthReport> {
+    const { record } = this.#connector;
     const stages: HealthStage[] = [];
     const expected = ['secrets', 'configuration', 'backend'];
     let failure: unknown;
@@ -78,7 +79,8 @@ export class HealthCheck {
       for (const name of expected)
         if (!stages.some((stage) => stage.name === name)) stages.push({ name, status: 'skipped', ms: 0 });
     }
-    await this.#conclude(failure);
+    // What was checked may be what the connector no longer is.
+    if (this.#connector.record === record) await this.#conclude(failure);
     return { ok: failure === undefined, stages };
   }
 

@@ -50,6 +50,8 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
   #health: HealthCheck | undefined;
   /** Set when the backend refused the credentials: they are not tried again until the configuration changes. */
   #rejected: ConnectorError | undefined;
+  /** Grows with each configuration that is taken up: what began under an earlier one says nothing about it. */
+  #taken = 0;
   #removed = false;
   #secrets: readonly string[] = [];
 
@@ -86,10 +88,11 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
     async (call) => {
       this.#checkStanding();
       this.#policy ??= this.#standardPolicy();
+      const taken = this.#taken;
       try {
         return await this.#policy(next)(call);
       } catch (error) {
-        throw this.#account(error, call.operation);
+        throw this.#account(error, call.operation, taken);
       }
     };
 
@@ -127,6 +130,7 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
 
   /** Takes up a new configuration: the next call opens a new client, calls in flight end on the old one. */
   async reconfigure(): Promise<void> {
+    this.#taken += 1;
     this.#policy = undefined;
     this.#rejected = undefined;
     await this.#parts.clients.close(this.#key);
@@ -197,6 +201,7 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
     const { clock, folders } = this.#parts;
     const { tenantId, connectorId, connectorType, record } = connector;
     await this.#checkHome();
+    const taken = this.#taken;
     const ending = new AbortController();
     const limitMs = Math.ceil(record.config.timeoutSeconds * 1_000 * OPENING_SHARE);
     const cancelTimer = clock.after(limitMs, () =>
@@ -230,14 +235,18 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
       } satisfies VectorOpenContext;
       // The catalogue loads a driver of the connector's kind, so what it opens is the client of that kind.
       const client = (await loaded.driver.open(options, context)) as Client as C;
-      if (connector.status === 'registered' || connector.status === 'configuring') connector.moveTo('ready');
-      if (!stage) connector.recordConnection();
+      if (taken === this.#taken) {
+        const { status } = connector;
+        if (status === 'registered' || status === 'configuring') connector.moveTo('ready');
+        if (!stage) connector.recordConnection();
+      }
       return client;
     } catch (error) {
       const failure = this.#named(error, 'connector.connect');
+      const isOld = taken !== this.#taken;
       // What is connected is not taken for broken because of one check.
-      if (!stage || connector.status !== 'connected') {
-        connector.recordError(failure);
+      if (isOld || !stage || connector.status !== 'connected') {
+        if (!isOld) connector.recordError(failure);
         RECORDED.add(failure);
       }
       throw failure;
@@ -255,9 +264,11 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
   }
 
   /** The failure as callers see it, and as the figures count it. */
-  #account(error: unknown, operation: string): ConnectorError {
+  #account(error: unknown, operation: string, taken: number): ConnectorError {
     const failure = this.#named(error, operation);
     if (failure.code === 'auth_failed') {
+      // Credentials that are no longer the connector's may well be refused.
+      if (taken !== this.#taken) return failure;
       this.#rejected = failure;
       if (!RECORDED.has(failure)) this.connector.recordError(failure);
     } else if (this.#isCounted(failure.code) && !RECORDED.has(failure)) {
