@@ -57,6 +57,14 @@ export class Folders {
     return removed;
   }
 
+  /** Whether anything lies here that an embedded engine stored. */
+  async hasContent(): Promise<boolean> {
+    for (const tenant of await namesIn(this.#root))
+      for (const { folder } of Object.values(KINDS))
+        if ((await namesIn(join(this.#root, tenant, folder))).length > 0) return true;
+    return false;
+  }
+
   /** The connectors of a kind that have a folder. */
   async connectorIds(kind: DriverKind): Promise<readonly string[]> {
     const tenants = await namesIn(this.#root);

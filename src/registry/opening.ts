@@ -7,6 +7,7 @@ import { network } from '../egress/network.ts';
 import { cipher } from '../secrets/cipher.ts';
 import { KEY_FILE } from '../secrets/key-file.ts';
 import { ActivityWriter } from './activity.ts';
+import { refuseLostDatabase, registryIdOf } from './belonging.ts';
 import { DriverCatalog, type DriverLoaders } from './catalog.ts';
 import { Folders } from './folders.ts';
 import { Homes } from './homes.ts';
@@ -112,19 +113,22 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
     import('../store/sql-store.ts'),
   ]);
   const dataDir = options.dataDir === undefined ? undefined : await openDataDir(options.dataDir);
+  const folders = new Folders(dataDir?.path);
   try {
     const file = dataDir && join(dataDir.path, 'registry.db');
     const databaseUrl = options.databaseUrl ?? (env['CONNECTORS_DATABASE_URL'] || undefined);
+    const belonging = { dataDir, folders, isOwn: databaseUrl === undefined };
+    await refuseLostDatabase(belonging);
     const store = await SqlStore.open(
       databaseUrl === undefined
         ? { file: file ?? ':memory:' }
         : { databaseUrl, poolSize: options.databasePool },
     );
     try {
+      await registryIdOf(store, belonging);
       const ring = await openKeyring(store, { file: dataDir && join(dataDir.path, KEY_FILE), env });
       await store.peers?.join({ keyIds: ring.ids });
-      await adoptKeyring(ring, store);
-      const folders = new Folders(dataDir?.path);
+      await adoptKeyring(ring, store, clock);
       const told = unfailing(emit, log);
       const sealing = cipher(ring);
       const addresses = new SignedAddresses({ cipher: sealing, clock, serverUrl: options.publicUrl });
@@ -164,7 +168,7 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
       return {
         parts,
         keys: new ApiKeys(store, clock),
-        keyring: new Keyring({ store, ring, cipher: sealing, log }),
+        keyring: new Keyring({ store, ring, cipher: sealing, clock, log }),
         graceMs,
         async announce(url) {
           addresses.servedAt(url);
@@ -188,6 +192,7 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
       throw error;
     }
   } catch (error) {
+    await folders.close();
     await dataDir?.close();
     throw error;
   }

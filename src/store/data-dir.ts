@@ -14,6 +14,10 @@ export interface DataDir {
   readonly path: string;
   /** Names the directory wherever it is moved: the name of the machine that made it, and what no other has. */
   readonly id: string;
+  /** The registry whose content lies here; undefined where none was remembered yet. */
+  readonly registryId: string | undefined;
+  /** Remembers whose content lies here; durable when it resolves. */
+  belongTo(registryId: string): Promise<void>;
   /** Tells others where this process answers: the refusal that they get names it. */
   announce(url: string): Promise<void>;
   close(): Promise<void>;
@@ -37,18 +41,28 @@ export async function openDataDir(path: string): Promise<DataDir> {
   }
   const lock = await takeLock(root);
   const holder: Holder = { pid: process.pid, startedAt: new Date().toISOString() };
-  let id: string;
+  const unwritable = (cause: unknown) =>
+    new ConnectorError('unavailable', `the data directory ${root} cannot be written`, { cause });
+  let id: string | undefined;
+  let registryId: string | undefined;
   try {
-    id = (await readId(root)) ?? (await makeId(root));
+    id = await readId(root, ID_FILE);
+    if (id === undefined) await writeId(root, ID_FILE, (id = newDirectoryId()));
+    registryId = await readId(root, REGISTRY_ID_FILE);
     await writeHolder(root, holder);
   } catch (cause) {
     release(lock);
-    throw new ConnectorError('unavailable', `the data directory ${root} cannot be written`, { cause });
+    throw unwritable(cause);
   }
   let isOpen = true;
   return {
     path: root,
     id,
+    registryId,
+    belongTo: (registry) =>
+      writeId(root, REGISTRY_ID_FILE, registry).catch((cause: unknown) => {
+        throw unwritable(cause);
+      }),
     announce: (url) => writeHolder(root, { ...holder, url }),
     async close() {
       if (!isOpen) return;
@@ -64,25 +78,25 @@ export function newDirectoryId(): string {
   return `${hostname()}-${randomBytes(4).toString('hex')}`;
 }
 
-async function readId(root: string): Promise<string | undefined> {
-  const text = await readFile(join(root, ID_FILE), 'utf8').catch(() => '');
+async function readId(root: string, name: string): Promise<string | undefined> {
+  const text = await readFile(join(root, name), 'utf8').catch(() => '');
   return text.trim() === '' ? undefined : text.trim();
 }
 
 /** Durable before anything refers to it. */
-async function makeId(root: string): Promise<string> {
-  const id = newDirectoryId();
-  const file = join(root, ID_FILE);
+async function writeId(root: string, name: string, id: string): Promise<void> {
+  const file = join(root, name);
   await using draft = await open(`${file}.tmp`, 'w', 0o600);
   await draft.writeFile(`${id}\n`);
   await draft.sync();
   await rename(`${file}.tmp`, file);
   await using folder = await open(root, 'r');
   await folder.sync();
-  return id;
 }
 
 const ID_FILE = 'directory-id';
+/** Names the registry that what embedded engines stored here is of. */
+const REGISTRY_ID_FILE = 'registry-id';
 const HOLDER_FILE = 'in-use.json';
 
 /**
