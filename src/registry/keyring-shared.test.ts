@@ -2,9 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { copyFile, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { keyRing } from '../secrets/key-ring.ts';
-import { noPostgres, startPostgres, type TestPostgres } from '../testing/postgres.fixture.ts';
+import type { Store } from '../store/store.ts';
+import { testClock } from '../testing/clock.ts';
+import { noPostgres, query, startPostgres, type TestPostgres } from '../testing/postgres.fixture.ts';
+import { adoptKeyring } from './keyring.ts';
 import { ConnectorRegistry } from './registry.ts';
 import { scriptedDriver } from './scripted-driver.fixture.ts';
 
@@ -95,6 +98,31 @@ describe.skipIf(noPostgres !== undefined)('the master keys of servers on one dat
     await open(url, [NEW, OLD]);
     await second.close();
     await expect(open(url, [OLD])).rejects.toMatchObject({ details: { missingKeyId: NEW.id } });
+  });
+
+  it('are refused as well where that one has not said yet that it serves, after the database was away', async () => {
+    const url = await postgres.database();
+    const first = await open(url, [OLD]);
+    await query(url, 'update servers set seen_at = seen_at - 20000');
+    await expect(open(url, [NEW, OLD])).rejects.toThrow(`has no master key ${NEW.id}`);
+    await first.close();
+    const [behind, ahead] = [await open(url, [OLD, NEW]), await open(url, [NEW, OLD])];
+    await query(url, `update servers set seen_at = seen_at - 20000 where key_ids like '${OLD.id}%'`);
+    await expect(ahead.keyring.rotate({ limit: 1 })).rejects.toThrow(`seals with master key ${OLD.id}`);
+    await behind.close();
+  }, 20_000);
+
+  it('are no matter of a server that does not come back', async () => {
+    const clock = testClock();
+    const peers = { servers: async () => [], silent: async () => [{ serverId: 'gone', keyIds: [OLD.id] }] };
+    const setFact = vi.fn<Store['setFact']>(async () => {});
+    const store = { peers, setFact, getFact: async () => OLD.id } as unknown as Store;
+    const adopted = adoptKeyring(keyRing([NEW.text, OLD.text], 'the test'), store, clock);
+    await clock.advance(14_000);
+    expect(setFact).not.toHaveBeenCalled();
+    await clock.advance(1_000);
+    await adopted;
+    expect(setFact).toHaveBeenCalledWith(expect.any(String), NEW.id);
   });
 
   it('are changed while both serve, once both seal with the new one, by either or both', async () => {

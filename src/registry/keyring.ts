@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { cancelled } from '../contract/clock.ts';
+import { cancelled, type Clock, sleep } from '../contract/clock.ts';
 import type { Log } from '../contract/driver.ts';
 import { ConnectorError, isConnectorError } from '../errors/error.ts';
 import type { Cipher } from '../secrets/cipher.ts';
@@ -13,6 +13,10 @@ import { sealedSecret } from './options.ts';
 const BATCH = 100;
 /** Connectors that are named among those whose credentials do not open. */
 const MAX_NAMED = 100;
+/** How long a server may take to say that it serves, after the database was away. */
+const SILENT_MS = 15_000;
+/** How often is looked whether it does. */
+const LOOK_MS = 1_000;
 
 /** One master key, and who has it and needs it. */
 export type KeyUse = {
@@ -54,6 +58,7 @@ export type KeyringParts = {
   readonly store: Store;
   readonly ring: KeyRing;
   readonly cipher: Cipher;
+  readonly clock: Clock;
   readonly log: Log;
 };
 
@@ -62,12 +67,14 @@ export class Keyring {
   readonly #store: Store;
   readonly #ring: KeyRing;
   readonly #cipher: Cipher;
+  readonly #clock: Clock;
   readonly #log: Log;
 
-  constructor({ store, ring, cipher, log }: KeyringParts) {
+  constructor({ store, ring, cipher, clock, log }: KeyringParts) {
     this.#store = store;
     this.#ring = ring;
     this.#cipher = cipher;
+    this.#clock = clock;
     this.#log = log;
   }
 
@@ -155,16 +162,13 @@ export class Keyring {
 
   async #checkServers(): Promise<void> {
     const { id } = this.#ring.current;
-    for (const server of await othersOf(this.#store)) {
-      checkHas(server, id);
+    await checkServers(this.#store, this.#clock, (server) => {
       const [theirs] = server.keyIds;
-      if (theirs !== id)
-        throw refused(
-          server,
-          id,
-          `server ${server.serverId} seals with master key ${theirs} and not with ${id}; make ${id} the first of its keys and start it again (one that was killed is counted for 15 s)`,
-        );
-    }
+      if (!server.keyIds.includes(id)) return lacking(server, id);
+      if (theirs === id) return undefined;
+      const message = `server ${server.serverId} seals with master key ${theirs} and not with ${id}; make ${id} the first of its keys and start it again (one that was killed is counted for 15 s)`;
+      return refused(server, id, message);
+    });
   }
 }
 
@@ -223,17 +227,14 @@ export async function openKeyring(
  *
  * @throws ConnectorError `invalid_state` where a server cannot open what this one would seal, or the other way round.
  */
-export async function adoptKeyring(ring: KeyRing, store: Store): Promise<void> {
-  for (const server of await othersOf(store)) {
-    checkHas(server, ring.current.id);
+export async function adoptKeyring(ring: KeyRing, store: Store, clock: Clock): Promise<void> {
+  await checkServers(store, clock, (server) => {
     const [theirs] = server.keyIds;
-    if (theirs !== undefined && !ring.has(theirs))
-      throw refused(
-        server,
-        theirs,
-        `server ${server.serverId} seals with master key ${theirs}, which is not in the key ring here; add it`,
-      );
-  }
+    if (!server.keyIds.includes(ring.current.id)) return lacking(server, ring.current.id);
+    if (theirs === undefined || ring.has(theirs)) return undefined;
+    const message = `server ${server.serverId} seals with master key ${theirs}, which is not in the key ring here; add it`;
+    return refused(server, theirs, message);
+  });
   await belongTo(ring.current.id, store);
 }
 
@@ -254,18 +255,30 @@ async function keyIdsOf(store: Store, first: string | undefined): Promise<readon
   return [first];
 }
 
-async function othersOf({ peers }: Store): Promise<readonly Server[]> {
-  const servers = (await peers?.servers()) ?? [];
-  return servers.filter(({ serverId }) => serverId !== peers?.serverId);
+/** @throws ConnectorError what `refusal` says of a server that serves. */
+async function checkServers(
+  { peers }: Store,
+  clock: Clock,
+  refusal: (server: Server) => ConnectorError | undefined,
+): Promise<void> {
+  if (!peers) return;
+  const untilMs = clock.monotonicMs() + SILENT_MS;
+  for (;;) {
+    // Before those that serve: one that is back between the two is among these.
+    const silent = await peers.silent();
+    for (const server of await peers.servers()) {
+      const error = refusal(server);
+      if (error) throw error;
+    }
+    // After an outage servers are back one by one. One that would be refused is waited for as long as it may take.
+    if (!silent.some(refusal) || clock.monotonicMs() >= untilMs) return;
+    await sleep(clock, LOOK_MS);
+  }
 }
 
-function checkHas(server: Server, keyId: string): void {
-  if (!server.keyIds.includes(keyId))
-    throw refused(
-      server,
-      keyId,
-      `server ${server.serverId} has no master key ${keyId}, which is current here; add it to its keys first (one that was killed is counted for 15 s)`,
-    );
+function lacking(server: Server, keyId: string): ConnectorError {
+  const message = `server ${server.serverId} has no master key ${keyId}, which is current here; add it to its keys first (one that was killed is counted for 15 s)`;
+  return refused(server, keyId, message);
 }
 
 function refused({ serverId }: Server, keyId: string, message: string): ConnectorError {

@@ -18,7 +18,8 @@ export type Server = {
 /**
  * The processes that share one store, as one of them sees the others.
  *
- * A process that was not heard of for {@link Peers.servers}' limit is gone: what it had connected is disconnected.
+ * One that was not heard of for 15 seconds is gone, and what it had connected is disconnected by another that was there
+ * all the while.
  */
 export interface Peers {
   /** This process. */
@@ -27,6 +28,8 @@ export interface Peers {
   join(self: Pick<Server, 'keyIds'>): Promise<void>;
   /** The processes that serve now, this one included once it has joined. */
   servers(): Promise<readonly Server[]>;
+  /** Those that none has found gone yet and that do not say that they serve: after an outage they may be about to. */
+  silent(): Promise<readonly Server[]>;
   /** How many of them there were when it was last looked at; at least 1. */
   readonly count: number;
   /**

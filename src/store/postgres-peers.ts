@@ -64,6 +64,8 @@ export class PostgresPeers implements Peers {
   #looking: Promise<void> = Promise.resolve();
   #beating: Promise<void> = Promise.resolve();
   #self: Pick<Server, 'keyIds'> | undefined;
+  /** Since when it says without a gap that it serves. */
+  #servingSinceMs = 0;
 
   constructor(parts: PostgresPeersParts) {
     this.#parts = parts;
@@ -83,7 +85,12 @@ export class PostgresPeers implements Peers {
 
   async servers(): Promise<readonly Server[]> {
     const { rows } = await SERVING.execute(this.#all);
-    return rows.map((row) => ({ serverId: row.server_id, keyIds: row.key_ids.split(',').filter(Boolean) }));
+    return rows.map(server);
+  }
+
+  async silent(): Promise<readonly Server[]> {
+    const { rows } = await SILENT.execute(this.#all);
+    return rows.map(server);
   }
 
   async watch(listener: (change: Change) => Promise<void>): Promise<void> {
@@ -226,11 +233,12 @@ export class PostgresPeers implements Peers {
   }
 
   async #beat(): Promise<void> {
-    // Where this one could not say that it serves either, or the clock was set, nobody is gone for not having said so.
-    const { rows: silent } = await sql`select from servers
-      where server_id = ${this.serverId} and seen_at <= ${DATABASE_NOW} - ${sql.lit(GONE_MS)}`.execute(
+    const startMs = performance.now();
+    const { rows: known } = await sql`select from servers
+      where server_id = ${this.serverId} and seen_at > ${DATABASE_NOW} - ${sql.lit(GONE_MS)}`.execute(
       this.#all,
     );
+    if (known.length === 0) this.#servingSinceMs = startMs;
     const columns = { key_ids: this.#self?.keyIds.join(',') ?? '', seen_at: DATABASE_NOW };
     await this.#all
       .insertInto('servers')
@@ -243,7 +251,9 @@ export class PostgresPeers implements Peers {
       union select server_id from connections where server_id not in (select server_id from servers)`.execute(
       this.#all,
     );
-    if (gone.length > 0 && silent.length === 0) await this.#remove(gone.map((row) => row.server_id));
+    // While this one could not say that it serves, others could not either: they are given as long to be back.
+    const isSure = startMs - this.#servingSinceMs >= GONE_MS;
+    if (gone.length > 0 && isSure) await this.#remove(gone.map((row) => row.server_id));
     this.#count = Math.max(1, (await this.servers()).length);
   }
 
@@ -300,11 +310,20 @@ async function disconnect(db: Database, serverIds: readonly string[]): Promise<r
   return ids;
 }
 
-/** The processes that serve a database now. */
-export const SERVING = sql<{ server_id: string; key_ids: string }>`select server_id, key_ids from servers
-  where seen_at > (extract(epoch from clock_timestamp()) * 1000)::bigint - ${sql.lit(GONE_MS)} order by server_id`;
-
 const DATABASE_NOW = sql<number>`(extract(epoch from clock_timestamp()) * 1000)::bigint`;
+
+type ServerRow = { readonly server_id: string; readonly key_ids: string };
+
+/** The processes that serve a database now. */
+export const SERVING = sql<ServerRow>`select server_id, key_ids from servers
+  where seen_at > ${DATABASE_NOW} - ${sql.lit(GONE_MS)} order by server_id`;
+
+const SILENT = sql<ServerRow>`select server_id, key_ids from servers
+  where seen_at <= ${DATABASE_NOW} - ${sql.lit(GONE_MS)} order by server_id`;
+
+function server({ server_id: serverId, key_ids: keyIds }: ServerRow): Server {
+  return { serverId, keyIds: keyIds.split(',').filter(Boolean) };
+}
 
 /** What a connection was told at its beginning: a pooler tells of no process of the server. */
 type Greeted = { readonly processID: number | null };
