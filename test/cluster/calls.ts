@@ -19,6 +19,11 @@ type Asked = {
   readonly failsWith?: readonly number[];
 };
 
+/** An answer as a fault tells of it. */
+export function shown(answer: Answer | undefined): string {
+  return answer ? `${answer.status} ${JSON.stringify(answer.body)}` : 'no answer';
+}
+
 /** Longer than any answer takes: whoever waits so long was forgotten. */
 const ANSWER_WITHIN_MS = 120_000;
 /** What was begun so long before a server was told to stop has reached it. */

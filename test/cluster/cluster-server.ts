@@ -1,8 +1,8 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Readable } from 'node:stream';
-import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { until } from './until.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 const START_WITHIN_MS = 60_000;
@@ -71,16 +71,16 @@ export class ClusterServer {
   /** Resolves when it answers that it is ready, with the milliseconds that this took. @throws Error when it ended. */
   async ready(withinMs = START_WITHIN_MS): Promise<number> {
     const startMs = performance.now();
-    for (;;) {
-      if (this.hasEnded) throw new Error(`${this.name} ended by itself: ${this.#said}`);
-      if (await this.isReady()) {
-        this.isDown = false;
-        return performance.now() - startMs;
-      }
-      if (performance.now() - startMs > withinMs)
-        throw new Error(`${this.name} is not ready after ${withinMs} ms: ${this.#said}`);
-      await wait(LOOK_MS);
-    }
+    const isReady = await until(
+      () => {
+        if (this.hasEnded) throw new Error(`${this.name} ended by itself: ${this.#said}`);
+        return this.isReady();
+      },
+      { isWanted: Boolean, withinMs, everyMs: LOOK_MS },
+    );
+    if (!isReady) throw new Error(`${this.name} is not ready after ${withinMs} ms: ${this.#said}`);
+    this.isDown = false;
+    return performance.now() - startMs;
   }
 
   async isReady(): Promise<boolean> {

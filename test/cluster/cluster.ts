@@ -13,7 +13,7 @@ import { ClusterServer } from './cluster-server.ts';
 import type { Runs } from './function-backend.ts';
 import type { Random } from './random.ts';
 
-export const TENANT = 'cluster';
+const TENANT = 'cluster';
 const SERVERS = 3;
 
 /** Several servers on one database and one Redis, and functions that count how often they run. */

@@ -1,6 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Answer } from './calls.ts';
 import type { Cluster } from './cluster.ts';
+import { functionsBody } from './functions.ts';
 import { isLinearizable, type Observed } from './linearizable.ts';
 import { isSame, type Known, listedState, type State, stateOf } from './owned-connector.ts';
 import type { Random } from './random.ts';
@@ -83,10 +84,7 @@ async function record(cluster: Cluster, random: Random, name: string): Promise<r
         const mine = (n += 1);
         const { answer, add } = await ask(`create ${mine}`, () =>
           cluster.calls.ask(server, 'POST', '/connectors', {
-            body: {
-              ...{ connector_type: 'serverless', provider: 'http', name, metadata: { n: mine } },
-              config: { endpoint: cluster.functionsUrl },
-            },
+            body: functionsBody(cluster, name, { metadata: { n: mine } }),
           }),
         );
         // Not found: it was made, and another caller had removed it before this one was answered.

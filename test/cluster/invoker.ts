@@ -1,8 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import type { Answer } from './calls.ts';
+import { type Answer, shown } from './calls.ts';
 import type { Cluster } from './cluster.ts';
 import type { ClusterServer } from './cluster-server.ts';
-import { shown } from './owner.ts';
 import type { Random } from './random.ts';
 
 /** One call of a function, and what was answered of it. */

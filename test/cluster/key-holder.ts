@@ -1,6 +1,6 @@
+import { shown } from './calls.ts';
 import type { Cluster } from './cluster.ts';
 import type { ClusterServer } from './cluster-server.ts';
-import { shown } from './owner.ts';
 import type { Random } from './random.ts';
 
 type Held = { readonly keyId: string; readonly key: string; revokedMs: number | undefined };

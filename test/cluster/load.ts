@@ -1,15 +1,18 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Cluster } from './cluster.ts';
+import type { ClusterServer } from './cluster-server.ts';
 import type { Runs } from './function-backend.ts';
 import { type Invoked, Invoker } from './invoker.ts';
 import { KeyHolder } from './key-holder.ts';
 import { Owner } from './owner.ts';
 import type { Random } from './random.ts';
+import { until } from './until.ts';
 
 const CALLERS = 50;
 /** On two cores, beside three servers and their database. */
 const MAX_PAUSE_MS = 250;
 const DRAIN_WITHIN_MS = 90_000;
+const LOOK_MS = 100;
 
 /** What callers did and what became of it. */
 export type LoadReport = {
@@ -65,7 +68,9 @@ export class Load {
 
   /** Lets everything that was begun end, and compares all that was acknowledged with what is there. */
   async end(): Promise<LoadReport> {
-    const { calls, servers } = this.#cluster;
+    const { calls, servers, faults } = this.#cluster;
+    const unanswered = (server: ClusterServer, what: string) =>
+      faults.push(`${server.name}: no answer with which ${what} could be compared`);
     this.#isStopping = true;
     await this.#running;
     await calls.calm(servers);
@@ -74,9 +79,11 @@ export class Load {
     for (const owner of this.#owners)
       for (const owned of owner.connectors)
         // On each: they read the same store.
-        for (const server of servers) await owner.read(owned, server);
+        for (const server of servers) if (!(await owner.read(owned, server))) unanswered(server, owned.name);
     for (const holder of this.#holders)
-      for (const held of holder.keys) for (const server of servers) await holder.use(held, server);
+      for (const held of holder.keys)
+        for (const server of servers)
+          if (!(await holder.use(held, server))) unanswered(server, `key ${held.keyId}`);
     const ends: Record<string, number> = {};
     let [acknowledged, rerun] = [0, 0];
     for (const invoker of this.#invokers)
@@ -84,9 +91,10 @@ export class Load {
         if (call.requestIds.size > 0) acknowledged += 1;
         // A synchronous call without a key is not kept.
         const isKept = call.isAsync || call.key !== undefined;
-        if (isKept) await invoker.look(call, this.#random.pick(servers), 0);
+        const server = this.#random.pick(servers);
+        if (isKept && !(await invoker.look(call, server, 0))) unanswered(server, `call ${call.id}`);
         if (call.seen) ends[call.seen.status] = (ends[call.seen.status] ?? 0) + 1;
-        if (!checkInvoked(call, runs, this.#cluster.faults)) rerun += 1;
+        if (!checkInvoked(call, runs, faults)) rerun += 1;
       }
     await checkEndedOnce(this.#cluster);
     return {
@@ -109,18 +117,15 @@ export class Load {
   }
 
   async #drained(): Promise<void> {
-    const deadline = performance.now() + DRAIN_WITHIN_MS;
-    for (;;) {
-      const [row] = (await this.#cluster.sql(
-        "select count(*)::int as open from invocations where status in ('queued', 'running')",
-      )) as readonly { readonly open: number }[];
-      if (row?.open === 0) return;
-      if (performance.now() > deadline) {
-        this.#cluster.faults.push(`${row?.open} invocations have not ended after ${DRAIN_WITHIN_MS} ms`);
-        return;
-      }
-      await wait(100);
-    }
+    const { sql, faults } = this.#cluster;
+    const [row] = await until(
+      async () =>
+        (await sql(
+          "select count(*)::int as open from invocations where status in ('queued', 'running')",
+        )) as readonly { readonly open: number }[],
+      { isWanted: ([row]) => row?.open === 0, withinMs: DRAIN_WITHIN_MS, everyMs: LOOK_MS },
+    );
+    if (row?.open !== 0) faults.push(`${row?.open} invocations have not ended after ${DRAIN_WITHIN_MS} ms`);
   }
 }
 
@@ -153,31 +158,11 @@ function checkInvoked(
 }
 
 /** Whatever a server answers: an end that was stored twice, or changed, is one too many. */
-export async function checkEndedOnce({ sql, faults }: Cluster): Promise<void> {
+async function checkEndedOnce({ sql, faults }: Cluster): Promise<void> {
   const rows = (await sql(
     `select request_id, count(*)::int as ends, string_agg(was || ' to ' || status, ', ' order by at) as how
      from watched_ends group by request_id having count(*) > 1`,
   )) as readonly { readonly request_id: string; readonly ends: number; readonly how: string }[];
   for (const { request_id: requestId, ends, how } of rows)
     faults.push(`invocation ${requestId} ended ${ends} times: ${how}`);
-}
-
-/** A connector of functions for a load. */
-export async function makeFunctions({ calls, server, functionsUrl }: Cluster, name: string): Promise<string> {
-  const answer = await calls.ask(server(0), 'POST', '/connectors', {
-    body: {
-      connector_type: 'serverless',
-      provider: 'http',
-      name,
-      max_concurrency: 100,
-      config: {
-        endpoint: functionsUrl,
-        options: { functions: { once: '/once' } },
-        // Never reached: it is there to be counted where servers share it.
-        ...{ rate_limit_enabled: true, rate_limit_requests: 1_000_000 },
-      },
-    },
-  });
-  if (answer?.status !== 201) throw new Error(`no functions: ${JSON.stringify(answer)}`);
-  return String(answer.body['connector_id']);
 }

@@ -1,6 +1,7 @@
-import type { Answer } from './calls.ts';
+import { type Answer, shown } from './calls.ts';
 import type { Cluster } from './cluster.ts';
 import type { ClusterServer } from './cluster-server.ts';
+import { functionsBody } from './functions.ts';
 import { isSame, listedState, OwnedConnector, type State, stateOf } from './owned-connector.ts';
 import type { Random } from './random.ts';
 
@@ -56,13 +57,7 @@ export class Owner {
   async #create(owned: OwnedConnector, server: ClusterServer): Promise<void> {
     const n = (this.#count += 1);
     const answer = await this.#cluster.calls.ask(server, 'POST', '/connectors', {
-      body: {
-        connector_type: 'serverless',
-        provider: 'http',
-        name: owned.name,
-        config: { endpoint: this.#cluster.functionsUrl, options: { functions: { once: '/once' } } },
-        metadata: { n },
-      },
+      body: functionsBody(this.#cluster, owned.name, { metadata: { n } }),
     });
     if (this.#isUnheard(answer)) owned.maybe = { to: { n, version: 1 } };
     else if (answer.status === 201) {
@@ -134,8 +129,4 @@ export class Owner {
   #say(server: ClusterServer, what: string): void {
     this.#cluster.faults.push(`${server.name}: ${what}`);
   }
-}
-
-export function shown({ status, body }: Answer): string {
-  return `${status} ${JSON.stringify(body)}`;
 }

@@ -1,7 +1,6 @@
-import { setTimeout as wait } from 'node:timers/promises';
 import type { Cluster } from './cluster.ts';
-import type { ClusterServer } from './cluster-server.ts';
-import { makeFunctions } from './load.ts';
+import { accept, makeFunctions, untilRun } from './functions.ts';
+import { until } from './until.ts';
 
 /** Of each kind, with and without a key. */
 const CALLS = 6;
@@ -62,43 +61,15 @@ export async function pauseServer(cluster: Cluster, at: number, run: string): Pr
   return `a server stood still for ${(stoodMs / 1_000).toFixed(1)} s: ${CALLS} calls taken over, ${CALLS} under a key lost, each with one end`;
 }
 
-/** The request id of an asynchronous call. */
-export async function accept(
-  { calls }: Cluster,
-  server: ClusterServer,
-  connectorId: string,
-  payload: { readonly id: string; readonly ms: number },
-  key?: string,
-): Promise<string> {
-  const body = { payload, async: true, ...(key !== undefined && { idempotency_key: key }) };
-  const path = `/connectors/${connectorId}/functions/once/invocations`;
-  const answer = await calls.ask(server, 'POST', path, { body });
-  if (answer?.status !== 202) throw new Error(`not accepted: ${JSON.stringify(answer)}`);
-  return String(answer.body['request_id']);
-}
-
-/** Resolves when each ran so often. @throws Error when that takes too long. */
-export async function untilRun(cluster: Cluster, ids: readonly string[], times: number): Promise<void> {
-  const deadline = performance.now() + TAKEN_OVER_WITHIN_MS;
-  for (;;) {
-    const runs = await cluster.runs();
-    const left = ids.filter((id) => (runs[id]?.length ?? 0) < times);
-    if (left.length === 0) return;
-    if (performance.now() > deadline) throw new Error(`did not run ${times} times: ${left.join(', ')}`);
-    await wait(LOOK_MS);
-  }
-}
-
 /** Resolves when others have found that nobody knows how these ended. @throws Error when that takes too long. */
 async function untilLost({ sql }: Cluster, requestIds: readonly string[]): Promise<void> {
-  const deadline = performance.now() + TAKEN_OVER_WITHIN_MS;
   const ids = requestIds.map((id) => `'${id}'`).join();
-  for (;;) {
-    const left = await sql(
-      `select request_id from invocations where request_id in (${ids}) and status in ('queued', 'running')`,
-    );
-    if (left.length === 0) return;
-    if (performance.now() > deadline) throw new Error(`not taken over: ${JSON.stringify(left)}`);
-    await wait(LOOK_MS);
-  }
+  const left = await until(
+    () =>
+      sql(
+        `select request_id from invocations where request_id in (${ids}) and status in ('queued', 'running')`,
+      ),
+    { isWanted: (left) => left.length === 0, withinMs: TAKEN_OVER_WITHIN_MS, everyMs: LOOK_MS },
+  );
+  if (left.length > 0) throw new Error(`not taken over: ${JSON.stringify(left)}`);
 }

@@ -1,8 +1,8 @@
-import type { Answer } from './calls.ts';
+import { type Answer, shown } from './calls.ts';
 import type { Cluster } from './cluster.ts';
 import type { ClusterServer } from './cluster-server.ts';
 import { figures } from './figures.ts';
-import { shown } from './owner.ts';
+import { makeFunctions } from './functions.ts';
 import type { Random } from './random.ts';
 import { cutListeners, silenceNotifications } from './silence.ts';
 
@@ -64,12 +64,12 @@ async function once(cluster: Cluster, at: number, change: Change, name: string):
   for (const server of [writer, ...readers]) {
     const before = await changing.ask(server);
     if (!before || !changing.isBefore(before))
-      cluster.faults.push(`${server.name}: before ${change} of ${name}: ${before && shown(before)}`);
+      cluster.faults.push(`${server.name}: before ${change} of ${name}: ${shown(before)}`);
   }
   const changed = await changing.change(writer);
   const ackMs = performance.now();
   if (!changed || changed.status >= 300) {
-    cluster.faults.push(`${writer.name}: ${change} of ${name} answered ${changed && shown(changed)}`);
+    cluster.faults.push(`${writer.name}: ${change} of ${name} answered ${shown(changed)}`);
     return [];
   }
   return Promise.all(
@@ -78,18 +78,21 @@ async function once(cluster: Cluster, at: number, change: Change, name: string):
         const answer = await changing.ask(server);
         if (answer && changing.isInForce(answer)) return Math.max(0, answer.startMs - ackMs);
         if (!answer || !changing.isBefore(answer))
-          cluster.faults.push(`${server.name}: after ${change} of ${name}: ${answer && shown(answer)}`);
+          cluster.faults.push(`${server.name}: after ${change} of ${name}: ${shown(answer)}`);
         if (performance.now() - ackMs > GIVE_UP_MS) return Number.POSITIVE_INFINITY;
       }
     }),
   );
 }
 
+/** What is there before a change. */
+const FIRST = { metadata: { n: 1 }, config: { credentials: { api_key: 'key-1' } } };
+
 const CHANGING: Readonly<
   Record<Change, (cluster: Cluster, server: ClusterServer, name: string) => Promise<Changing>>
 > = {
   async update(cluster, server, name) {
-    const id = await make(cluster, server, name, 'key-1');
+    const id = await makeFunctions(cluster, name, { server, ...FIRST });
     const n = ({ body }: Answer) => (body['metadata'] as { readonly n?: unknown } | undefined)?.n;
     return {
       ask: (server) => cluster.calls.ask(server, 'GET', `/connectors/${id}`),
@@ -100,7 +103,7 @@ const CHANGING: Readonly<
     };
   },
   async credential(cluster, server, name) {
-    const id = await make(cluster, server, name, 'key-1');
+    const id = await makeFunctions(cluster, name, { server, ...FIRST });
     const isWith = (key: string) => (answer: Answer) =>
       (answer.body['result'] as { readonly authorization?: unknown } | undefined)?.authorization ===
       `Bearer ${key}`;
@@ -115,7 +118,7 @@ const CHANGING: Readonly<
     };
   },
   async removal(cluster, server, name) {
-    const id = await make(cluster, server, name, 'key-1');
+    const id = await makeFunctions(cluster, name, { server, ...FIRST });
     return {
       ask: (server) => invoke(cluster, server, id),
       change: (server) => cluster.calls.ask(server, 'DELETE', `/connectors/${id}`),
@@ -135,26 +138,6 @@ const CHANGING: Readonly<
     };
   },
 };
-
-async function make(
-  { calls, functionsUrl }: Cluster,
-  server: ClusterServer,
-  name: string,
-  key: string,
-): Promise<string> {
-  const answer = await calls.ask(server, 'POST', '/connectors', {
-    body: {
-      ...{ connector_type: 'serverless', provider: 'http', name, metadata: { n: 1 } },
-      config: {
-        endpoint: functionsUrl,
-        options: { functions: { once: '/once' } },
-        credentials: { api_key: key },
-      },
-    },
-  });
-  if (answer?.status !== 201) throw new Error(`not made: ${answer && shown(answer)}`);
-  return String(answer.body['connector_id']);
-}
 
 function invoke({ calls }: Cluster, server: ClusterServer, id: string): Promise<Answer | undefined> {
   const body = { payload: { id: `propagation-${id}`, ms: 0 } };

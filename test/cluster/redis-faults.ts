@@ -4,6 +4,7 @@ import type { Cluster } from './cluster.ts';
 import type { ClusterServer } from './cluster-server.ts';
 import { figures } from './figures.ts';
 import type { Random } from './random.ts';
+import { until } from './until.ts';
 
 const APART_MS = 500;
 const AWAY_MS = 1_500;
@@ -49,11 +50,13 @@ export async function breakRedis(
 
 async function untilDegraded(server: ClusterServer, wanted: boolean): Promise<number | undefined> {
   const startMs = performance.now();
-  while (performance.now() - startMs < KNOWN_WITHIN_MS) {
-    const { body } = await request(`${server.url}/metrics`);
-    const [, value] = /^connector_registry_limits_degraded (\d)$/m.exec(await body.text()) ?? [];
-    if (value === String(Number(wanted))) return performance.now() - startMs;
-    await wait(LOOK_MS);
-  }
-  return undefined;
+  const isKnown = await until(
+    async () => {
+      const { body } = await request(`${server.url}/metrics`);
+      const [, value] = /^connector_registry_limits_degraded (\d)$/m.exec(await body.text()) ?? [];
+      return value === String(Number(wanted));
+    },
+    { isWanted: Boolean, withinMs: KNOWN_WITHIN_MS, everyMs: LOOK_MS },
+  );
+  return isKnown ? performance.now() - startMs : undefined;
 }

@@ -1,8 +1,9 @@
 import { startCluster, type Cluster } from './cluster.ts';
 import { addUp } from './counters.ts';
 import { breakDatabase } from './database-faults.ts';
+import { makeFunctions } from './functions.ts';
 import { checkHistories } from './histories.ts';
-import { Load, makeFunctions } from './load.ts';
+import { Load } from './load.ts';
 import { raceForNames } from './names.ts';
 import { nemesis } from './nemesis.ts';
 import { pauseServer } from './paused-server.ts';

@@ -1,7 +1,6 @@
-import type { Answer } from './calls.ts';
+import { type Answer, shown } from './calls.ts';
 import type { Cluster } from './cluster.ts';
-import { makeFunctions } from './load.ts';
-import { shown } from './owner.ts';
+import { makeFunctions } from './functions.ts';
 
 const CALLERS = 100;
 const RUN_MS = 10;
@@ -21,7 +20,7 @@ export async function shareKeys(cluster: Cluster, times: number, run: string): P
       Array.from({ length: CALLERS }, (_, caller) => calls.ask(server(caller % 2), 'POST', path, { body })),
     );
     const wrong = answers.filter((answer) => answer === undefined || answer.status >= 300);
-    for (const answer of wrong.slice(0, 3)) faults.push(`key ${id}: ${answer ? shown(answer) : 'no answer'}`);
+    for (const answer of wrong.slice(0, 3)) faults.push(`key ${id}: ${shown(answer)}`);
     const requestIds = new Set(answers.map((answer) => answer?.body['request_id']));
     if (requestIds.size !== 1) faults.push(`key ${id} has ${requestIds.size} request ids`);
     let ends: readonly (Answer | undefined)[] = answers;

@@ -1,8 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Cluster } from './cluster.ts';
 import { figures } from './figures.ts';
-import { makeFunctions } from './load.ts';
-import { accept, untilRun } from './paused-server.ts';
+import { accept, makeFunctions, untilRun } from './functions.ts';
 import type { Random } from './random.ts';
 
 const CALLS = 4;
