@@ -247,9 +247,9 @@ export abstract class BaseConnector {
     this.#host = host;
   }
 
-  /** For the registry alone: takes up what an update stored, unless a later one was heard of meanwhile. */
+  /** For the registry alone: takes up what is stored. */
   replace(record: ConnectorRecord): void {
-    if (record.version > this.#record.version) this.#record = record;
+    this.#record = record;
   }
 
   /** For the registry alone: takes up what happened to the connector in all processes. */

@@ -1,10 +1,13 @@
 import type { BaseConnector, ConnectorRecord } from '../connectors/base.ts';
 import { DriverConnector } from '../connectors/session.ts';
 import { ConnectorError } from '../errors/error.ts';
+import { recordCheck } from '../store/connector-rows.ts';
+import { pacer } from '../store/pacer.ts';
 import type { ConnectorState, NewConnector, Store, StoredConnector } from '../store/store.ts';
 import type { AnyDriver } from './catalog.ts';
 import { Instances } from './instances.ts';
-import { driverOf, makeConnector } from './making.ts';
+import { driverOf, makeConnector, masked } from './making.ts';
+import { sealCredentials } from './options.ts';
 import type { Parts } from './parts.ts';
 import { notFound, Session } from './session.ts';
 import { isDriverKind } from './spec.ts';
@@ -63,12 +66,17 @@ export class LiveConnectors {
         for (const { record } of rows) {
           if (!drivers.has(kindOf(record))) drivers.set(kindOf(record), await driverOf(record, this.#parts));
         }
+        // What is held and what was read are two connectors that had the id one after the other, and either may be the later.
+        const doubtful = rows.flatMap(({ record }) => {
+          const held = this.held(record.connectorId);
+          return held && isAnother(held, record) ? [record.connectorId] : [];
+        });
         // Removed or changed since it was read: the row is old, and an object made from it would stay so. One that is there does not.
-        const fresh = rows.filter(
-          ({ record: { connectorId: id } }) => this.held(id) || !(changed.all || changed.ids.has(id)),
-        );
-        const objects = fresh.map((row) => this.#objectOf(row, drivers.get(kindOf(row.record))));
-        if (objects.length === rows.length) return objects;
+        const isFresh = ({ record: { connectorId: id } }: StoredConnector) =>
+          this.held(id) !== undefined || !(changed.all || changed.ids.has(id));
+        if (doubtful.length === 0 && rows.every(isFresh))
+          return rows.map((row) => this.#objectOf(row, drivers.get(kindOf(row.record))));
+        await this.refresh(doubtful);
       } finally {
         this.#reading.delete(changed);
       }
@@ -103,33 +111,58 @@ export class LiveConnectors {
     const held = ids.filter((id) => this.held(id));
     if (held.length === 0) return;
     await activity.takeUp(async () => {
+      const before = held.flatMap((id) => {
+        const session = this.#sessions.get(id);
+        return session ? [{ id, session, record: session.connector.record }] : [];
+      });
       const states = new Map(
         (await store.getConnectorStates(held)).map((state) => [state.connectorId, state]),
       );
-      // Calls in flight may take a while to end.
-      void this.#forgetRemoved(held.filter((id) => !states.has(id)));
-      const others = held.filter((id) => isOther(this.held(id), states.get(id)));
+      const gone = before.filter(({ id }) => !states.has(id));
+      const others: string[] = [];
+      const pause = pacer();
+      for (const { id, session } of before) {
+        if (isOther(session.connector, states.get(id))) others.push(id);
+        await pause();
+      }
       const found = others.length > 0 ? await store.getConnectors(others) : [];
-      return found.flatMap((stored) => {
-        const session = this.#sessions.get(stored.record.connectorId);
-        if (!session) return [];
-        if (isAnother(session.connector, stored.record)) {
-          void this.#forgetRemoved([stored.record.connectorId]);
-          return [];
-        }
-        this.#replace(session, stored.record);
-        return [{ connector: session.connector, activity: stored.activity }];
+      const stored = new Map(found.map((one) => [one.record.connectorId, one]));
+      const replaced = before.filter(({ id, session }) => {
+        const now = stored.get(id);
+        return now && isAnother(session.connector, now.record);
+      });
+      // Calls in flight may take a while to end.
+      void this.#forgetRemoved([...gone, ...replaced].map(({ session }) => session));
+      return before.flatMap(({ id, session, record }) => {
+        const now = stored.get(id);
+        if (!now || this.#sessions.get(id) !== session) return [];
+        this.#replace(session, now.record, record);
+        return [{ connector: session.connector, activity: now.activity }];
       });
     });
     // What was taken for gone, and disconnected for it, is still at it.
     for (const id of held) this.#sessions.get(id)?.assertConnected();
   }
 
-  /** Takes up an object of the application's own class. */
-  adopt(connector: BaseConnector): void {
+  /** Takes up an object of the application's own class, and stores its record where there is none yet. */
+  async adopt(connector: BaseConnector): Promise<void> {
+    const { record, config, activity } = connector;
+    const stored = await this.#parts.store.getConnector(record.tenantId, record.connectorId);
+    if (stored) {
+      // The object is made anew in each process, what it stands for is not.
+      const { createdAt, version } = stored.record;
+      connector.replace({ ...record, createdAt, version });
+    } else {
+      const secrets = sealCredentials(config.credentials, record, this.#parts);
+      const made = { ...record, config: masked(config) };
+      await this.#parts.store.insertConnectors([
+        { record: made, activity: { ...activity, status: 'ready' }, secrets },
+      ]);
+    }
     const session = new Session(this.#parts, connector.tenantId, connector.connectorId);
     session.bind(connector);
     this.#sessions.add(connector.connectorId, session);
+    if (connector.status === 'registered') connector.moveTo('ready');
   }
 
   /** Lets the next call open a client with the configuration that the connector has now. */
@@ -152,11 +185,15 @@ export class LiveConnectors {
     this.#parts.invocations.worker.wakeAll();
   }
 
-  async #forgetRemoved(connectorIds: readonly string[]): Promise<void> {
+  /** Ends those of the sessions that still are the ones of their ids. */
+  async #forgetRemoved(sessions: readonly Session[]): Promise<void> {
     const { emit, folders, log } = this.#parts;
-    const gone = connectorIds.flatMap((id) => this.held(id) ?? []);
+    const gone = sessions
+      .map(({ connector }) => connector)
+      .filter((connector) => this.held(connector.connectorId) === connector);
+    if (gone.length === 0) return;
     try {
-      await this.forget(connectorIds);
+      await this.forget(gone.map(({ connectorId }) => connectorId));
       for (const { tenantId, connectorId, connectorType } of gone) {
         emit('removed', { tenantId, connectorId });
         if (isDriverKind(connectorType)) await folders.removeConnector(tenantId, connectorType, connectorId);
@@ -174,20 +211,22 @@ export class LiveConnectors {
   }
 
   #objectOf(row: StoredConnector, driver: AnyDriver | undefined): BaseConnector {
-    const { connectorId } = row.record;
-    const session = this.#sessions.get(connectorId);
-    if (session && !isAnother(session.connector, row.record)) {
-      this.#replace(session, row.record);
-      return session.connector;
-    }
-    if (session) void this.#forgetRemoved([connectorId]);
-    return this.#make(row, driver);
+    const session = this.#sessions.get(row.record.connectorId);
+    if (!session) return this.#make(row, driver);
+    this.#replace(session, row.record);
+    return session.connector;
   }
 
-  /** Takes up a record that another process stored: calls in flight end on the client that they have. */
-  #replace(session: Session, record: ConnectorRecord): void {
+  /**
+   * Takes up a record that another process stored: calls in flight end on the client that they have.
+   *
+   * @param before what the object had when the reading began, where that is known.
+   */
+  #replace(session: Session, record: ConnectorRecord, before?: ConnectorRecord): void {
     const { connector } = session;
-    if (record.version <= connector.version) return;
+    // What is read after something was stored is that or later, unless the store lost it, as where a standby took over.
+    const isLost = before === connector.record && isRewritten(connector, record);
+    if (record.version <= connector.version && !isLost) return;
     connector.replace(record);
     const { tenantId, connectorId } = connector;
     session
@@ -208,11 +247,11 @@ export class LiveConnectors {
 }
 
 /** Whether what is stored is not what the object says; what it has yet to store does not matter for that. */
-function isOther(connector: BaseConnector | undefined, state: ConnectorState | undefined): boolean {
-  if (!connector || !state) return false;
-  const { version, status, connectionCount, errorCount } = connector;
+function isOther(connector: BaseConnector, state: ConnectorState | undefined): boolean {
+  if (!state) return false;
+  const { status, connectionCount, errorCount, record } = connector;
   return (
-    state.version !== version ||
+    state.recordCheck !== recordCheck(record) ||
     state.status !== status ||
     state.connectionCount !== connectionCount ||
     state.errorCount !== errorCount
@@ -221,9 +260,14 @@ function isOther(connector: BaseConnector | undefined, state: ConnectorState | u
 
 /** Whether what is stored was made after the object's connector was removed, under the same id. */
 function isAnother(connector: BaseConnector, { tenantId, createdAt }: ConnectorRecord): boolean {
-  if (tenantId !== connector.tenantId) return true;
-  // Objects of the application's own class are made anew in each process.
-  return connector instanceof DriverConnector && createdAt.getTime() !== connector.createdAt.getTime();
+  return tenantId !== connector.tenantId || createdAt.getTime() !== connector.createdAt.getTime();
+}
+
+/** Whether what is stored is not what the object has, of the same version or an earlier one. */
+function isRewritten(connector: BaseConnector, record: ConnectorRecord): boolean {
+  if (record.version < connector.version) return true;
+  // Objects of the application's own class say by themselves what they are.
+  return connector instanceof DriverConnector && recordCheck(record) !== recordCheck(connector.record);
 }
 
 function kindOf({ connectorType, provider }: ConnectorRecord): string {

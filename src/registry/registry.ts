@@ -14,9 +14,8 @@ import type { NewConnector } from '../store/store.ts';
 import type { ProviderDescription } from './catalog.ts';
 import { changeConnector } from './changing.ts';
 import { LiveConnectors } from './live-connectors.ts';
-import { type MakeOptions, masked, prepareConnector } from './making.ts';
+import { type MakeOptions, prepareConnector } from './making.ts';
 import { assemble, type Assembly, type RegistryOptions } from './opening.ts';
-import { sealCredentials } from './options.ts';
 import type { RegistryEvents } from './parts.ts';
 import { absent, notFound } from './session.ts';
 import { invalidAddress, type SignedUse } from './signed-addresses.ts';
@@ -152,21 +151,11 @@ export class ConnectorRegistry implements AsyncDisposable {
    * @throws ConnectorError `already_exists` when the tenant has another connector of that name.
    */
   async register(connector: BaseConnector): Promise<void> {
-    const { store, cipher } = this.#parts;
-    const { record } = connector;
     if (connector instanceof DriverConnector)
       throw invalidField('connector', 'is of a class of your own; use create() for built-in kinds');
-    checkConnectorId(record.connectorId);
-    parseWith(tenantIdSchema, record.tenantId, 'tenant_id');
-    if (!(await store.getConnector(record.tenantId, record.connectorId))) {
-      const secrets = sealCredentials(connector.config.credentials, record, { cipher });
-      const made = { ...record, config: masked(record.config) };
-      await store.insertConnectors([
-        { record: made, activity: { ...connector.activity, status: 'ready' }, secrets },
-      ]);
-    }
-    this.#live.adopt(connector);
-    if (connector.status === 'registered') connector.moveTo('ready');
+    checkConnectorId(connector.connectorId);
+    parseWith(tenantIdSchema, connector.tenantId, 'tenant_id');
+    await this.#live.adopt(connector);
     this.#announce('registered', connector);
   }
 

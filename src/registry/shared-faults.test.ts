@@ -28,7 +28,7 @@ describe.skipIf(noPostgres !== undefined)('of servers on one database, one', () 
   beforeAll(async () => {
     postgres = await startPostgres();
   }, 60_000);
-  afterAll(() => postgres.close());
+  afterAll(() => postgres.close(), 60_000);
 
   const open = async (databaseUrl: string, options: Parameters<typeof registryWith>[1] = {}) =>
     (await registryWith({ remote: true }, { databaseUrl, env: ENV, ...options })).registry;
@@ -158,7 +158,6 @@ describe.skipIf(noPostgres !== undefined)('of servers on one database, one', () 
     const url = await postgres.database();
     const [a, b] = [await open(url), await open(url)];
     await a.createVectorConnector({ ...vectors(), connectorId: 'same' });
-    await a.update('same', { metadata: { changed: true } });
     const before = await b.get('same');
     await query(url, ...DEAFEN);
     await a.delete('same');
@@ -171,6 +170,48 @@ describe.skipIf(noPostgres !== undefined)('of servers on one database, one', () 
     const after = await b.get('same', { tenantId: 'other' });
     expect(after).not.toBe(before);
     expect(after).toMatchObject({ tenantId: 'other', version: 1 });
+  });
+
+  it('changes the connector that has the id by now, not the one that had it', async () => {
+    const url = await postgres.database();
+    const [a, b] = [await open(url), await open(url)];
+    const config = (mode: 'a' | 'b') => ({ config: { options: { mode } } });
+    await a.createVectorConnector({ ...vectors(), ...config('a'), connectorId: 'same' });
+    await b.get('same');
+    await query(url, ...DEAFEN);
+    await a.delete('same');
+    await a.createVectorConnector({ ...vectors(), ...config('b'), connectorId: 'same' });
+    const { record } = await b.update('same', { metadata: { changed: true } });
+    expect(record).toMatchObject({
+      version: 2,
+      metadata: { changed: true },
+      config: { options: { mode: 'b' } },
+    });
+  });
+
+  it('leaves the object of a connector alone where one that had its id was read before', async () => {
+    const url = await postgres.database();
+    const { promise: gate, resolve: goOn } = Promise.withResolvers<void>();
+    const { promise: read, resolve: begun } = Promise.withResolvers<void>();
+    const a = await changed(url, ({ listConnectors }) => ({
+      async listConnectors(filter) {
+        const rows = await listConnectors(filter);
+        begun();
+        await gate;
+        return rows;
+      },
+    }));
+    const b = await open(url);
+    await b.createVectorConnector({ ...vectors(), connectorId: 'same' });
+    await query(url, ...DEAFEN);
+    const listing = a.list();
+    await read;
+    await b.delete('same');
+    await b.createVectorConnector({ ...vectors(), connectorId: 'same' });
+    const later = await a.get('same');
+    goOn();
+    expect(await listing).toEqual([later]);
+    expect(await a.get('same')).toBe(later);
   });
 
   it('has its own changes in force whose answers were lost', async () => {

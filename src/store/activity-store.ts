@@ -48,7 +48,7 @@ export function activityStore({ reader, writer, peers }: Engine): ActivityStore 
           .selectFrom('connectors')
           .select([
             'connector_id as connectorId',
-            'version',
+            'record_check as recordCheck',
             'status',
             'connection_count as connectionCount',
             'error_count as errorCount',

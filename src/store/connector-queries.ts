@@ -63,8 +63,11 @@ export const connectorByName = prepared<{ readonly tenantId: string; readonly na
       .where('name', '=', value('name')),
 );
 
-/** Replaces a record where the stored version is `expected`. */
-export const updateConnector = prepared<RecordColumns & { readonly expected: number }, never>((db, value) =>
+/** Replaces a record where the stored version is `expected`, and the connector is the one that was `made` then. */
+export const updateConnector = prepared<
+  RecordColumns & { readonly expected: number; readonly made: string },
+  never
+>((db, value) =>
   db
     .updateTable('connectors')
     .set({
@@ -76,7 +79,8 @@ export const updateConnector = prepared<RecordColumns & { readonly expected: num
     })
     .where('connector_id', '=', value('connector_id'))
     .where('tenant_id', '=', value('tenant_id'))
-    .where('version', '=', value('expected')),
+    .where('version', '=', value('expected'))
+    .where('record', 'like', value('made')),
 );
 
 export const secretsOfConnector = prepared<Id, SecretRow>((db, value) =>

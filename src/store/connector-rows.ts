@@ -54,6 +54,20 @@ export function recordColumns(record: ConnectorRecord) {
   };
 }
 
+const CHECKS = new WeakMap<ConnectorRecord, number>();
+
+/** The check value that the row of a record has. Worked out once for each. */
+export function recordCheck(record: ConnectorRecord): number {
+  const check = CHECKS.get(record) ?? recordColumns(record).record_check;
+  CHECKS.set(record, check);
+  return check;
+}
+
+/** What the column `record` is like, as a pattern: no later connector of the same id was created at that time. */
+export function madeAt({ createdAt }: Pick<ConnectorRecord, 'createdAt'>): string {
+  return `%"createdAt":${createdAt.getTime()},"updatedAt":%`;
+}
+
 /** The columns of what happened to a connector. */
 export function activityColumns(activity: ConnectorActivity) {
   const { status, lastConnected, lastError, connectionCount, errorCount } = activity;

@@ -1,7 +1,7 @@
 import type { ConnectorRecord } from '../connectors/base.ts';
 import { ConnectorError, isConnectorError } from '../errors/error.ts';
 import * as queries from './connector-queries.ts';
-import { activityColumns, recordColumns, storedConnector } from './connector-rows.ts';
+import { activityColumns, madeAt, recordColumns, storedConnector } from './connector-rows.ts';
 import { type Engine, wordsOf } from './engine.ts';
 import { pacer } from './pacer.ts';
 import type { Database, SecretRow } from './schema.ts';
@@ -55,6 +55,7 @@ export function connectorStore({ reader, writer }: Engine): ConnectorStore {
           const { numAffectedRows } = await queries.updateConnector(db, {
             ...recordColumns(record),
             expected: record.version - 1,
+            made: madeAt(record),
           });
           if (numAffectedRows === 0n) return refuseOtherVersion(db, record);
           if (secrets) {
@@ -199,7 +200,7 @@ async function firstTaken(
   return undefined;
 }
 
-/** False where the connector does not exist. @throws ConnectorError `conflict` where it has another version. */
+/** False where the connector does not exist. @throws ConnectorError `conflict` where it has another version, or is another. */
 async function refuseOtherVersion(
   db: Database,
   { tenantId, connectorId, version }: ConnectorRecord,
@@ -207,11 +208,14 @@ async function refuseOtherVersion(
   const { rows } = await queries.connectorOfTenant(db, { tenantId, connectorId });
   const [stored] = rows;
   if (!stored) return false;
-  throw new ConnectorError(
-    'conflict',
-    `the connector was changed meanwhile: it has version ${stored.version}, the update was made from ${version - 1}`,
-    { connectorId, details: { version: stored.version } },
-  );
+  const now =
+    stored.version === version - 1
+      ? 'it was removed, and another one has its id'
+      : `it has version ${stored.version}, the update was made from ${version - 1}`;
+  throw new ConnectorError('conflict', `the connector was changed meanwhile: ${now}`, {
+    connectorId,
+    details: { version: stored.version },
+  });
 }
 
 function isTaken(error: unknown): boolean {

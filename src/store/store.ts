@@ -88,7 +88,10 @@ export type StoredActivity = Omit<ActivityChange, 'since'>;
 
 /** What tells whether a connector changed without reading it. */
 export type ConnectorState = Pick<ConnectorActivity, 'status' | 'connectionCount' | 'errorCount'> &
-  Pick<ConnectorRecord, 'connectorId' | 'version'>;
+  Pick<ConnectorRecord, 'connectorId'> & {
+    /** Of the whole record: another one where the id is another connector's by now. */
+    readonly recordCheck: number;
+  };
 
 /** Whose health is to be looked at now. */
 export type ProbeWant = {
@@ -121,7 +124,8 @@ export interface Store {
    * Replaces the record where its stored version is `record.version - 1`, and the secrets where some are given. What
    * happened to the connector stays.
    *
-   * False where there is no such row. @throws ConnectorError `conflict` when the version is another, `already_exists` when the name is taken.
+   * False where there is no such row. @throws ConnectorError `conflict` when the version is another, or the connector is
+   *   one that got the id later; `already_exists` when the name is taken.
    */
   updateConnector(record: ConnectorRecord, secrets: readonly SealedSecret[] | undefined): Promise<boolean>;
   /** Removes the connector with its secrets and invocations. False where there was none. */

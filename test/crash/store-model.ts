@@ -134,8 +134,9 @@ function sealed(id: string, version: number): string {
   return `${id} sealed for version ${version}`;
 }
 
+const CREATED = new Date(1_600_000_000_000);
+
 function newConnector(tenantId: string, connectorId: string, version: number): NewConnector {
-  const now = new Date();
   return {
     record: {
       connectorId,
@@ -149,8 +150,8 @@ function newConnector(tenantId: string, connectorId: string, version: number): N
       trusted: false,
       metadata: { filler: 'x'.repeat(200) },
       version,
-      createdAt: now,
-      updatedAt: now,
+      createdAt: CREATED,
+      updatedAt: new Date(),
     },
     activity: NO_ACTIVITY,
     secrets: [{ field: 'api_key', keyId: 'key', sealed: sealed(connectorId, version) }],
