@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { ConnectorError, isConnectorError } from '../errors/error.ts';
 import { connectorGet, connectorList } from '../operations/connector.ts';
 import type { Answer, Operation } from '../operations/operation.ts';
-import { print } from './print.ts';
+import { printAnswer } from './print.ts';
 import type { Settings } from './settings.ts';
 import { openTransport, type Target, targetOf } from './target.ts';
 import type { Terminal } from './terminal.ts';
@@ -59,9 +59,8 @@ export class CommandSession {
   }
 
   /** Prints the answer: as it is for programs, or what `forPeople` makes of it. */
-  async answer(value: unknown, forPeople: () => string | readonly string[]): Promise<void> {
-    const shown = this.json ? JSON.stringify(value, null, 2) : forPeople();
-    await print(this.terminal, ...(typeof shown === 'string' ? [shown] : shown));
+  answer(value: unknown, forPeople: () => string | readonly string[]): Promise<void> {
+    return printAnswer(this.terminal, this.json, value, forPeople);
   }
 
   /**

@@ -20,6 +20,17 @@ export async function print(
   if (!stdout.write(lines.map((line) => `${line}\n`).join(''))) await once(stdout, 'drain');
 }
 
+/** Writes the answer of a command: as it is for programs, or what `forPeople` makes of it. */
+export async function printAnswer(
+  terminal: Pick<Terminal, 'stdout'>,
+  json: boolean,
+  value: unknown,
+  forPeople: () => string | readonly string[],
+): Promise<void> {
+  const shown = json ? JSON.stringify(value, null, 2) : forPeople();
+  await print(terminal, ...(typeof shown === 'string' ? [shown] : shown));
+}
+
 /** Writes a message to stderr. */
 export function say({ stderr }: Pick<Terminal, 'stderr'>, message: string): void {
   stderr.write(`${message}\n`);

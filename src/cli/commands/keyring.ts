@@ -8,7 +8,7 @@ import { KEY_FILE } from '../../secrets/key-file.ts';
 import { MASTER_KEY_VARIABLE, readKeyRing } from '../../secrets/key-ring.ts';
 import { type CommandSession, globalOptions, inSession, targetFor } from '../command-session.ts';
 import { example } from '../help.ts';
-import { print, say, table } from '../print.ts';
+import { printAnswer, say, table } from '../print.ts';
 import { count, withProgress } from '../progress.ts';
 import type { Settings } from '../settings.ts';
 import type { Terminal } from '../terminal.ts';
@@ -87,9 +87,10 @@ function addFileCommands(keyring: Command, terminal: Terminal, settings: Setting
     )
     .addHelpText('after', example('connectors keyring add'))
     .action(async (_flags: unknown, command: Command) => {
+      const { json = false } = globalOptions(command, settings);
       const file = keyFile(command, terminal, settings);
       const keyId = await addKey(file);
-      await tell(terminal, command, settings, { key_id: keyId }, keyId);
+      await printAnswer(terminal, json, { key_id: keyId }, () => keyId);
       say(
         terminal,
         `added master key ${keyId} to ${file}; once every server has it: connectors keyring promote ${keyId}`,
@@ -104,9 +105,10 @@ function addFileCommands(keyring: Command, terminal: Terminal, settings: Setting
     )
     .addHelpText('after', example('connectors keyring promote 3f2a91c0d4e5b607'))
     .action(async (keyId: string, _flags: unknown, command: Command) => {
+      const { json = false } = globalOptions(command, settings);
       const file = keyFile(command, terminal, settings);
       await promoteKey(file, keyId);
-      await tell(terminal, command, settings, { key_id: keyId }, keyId);
+      await printAnswer(terminal, json, { key_id: keyId }, () => keyId);
       say(
         terminal,
         `master key ${keyId} is the first of ${file}; restart every server, then: connectors keyring rotate`,
@@ -229,15 +231,4 @@ function keyFile(
       `the master keys are in ${MASTER_KEY_VARIABLE}, not in a file; change them there`,
     );
   return join(targetFor(command, settings).dataDir, KEY_FILE);
-}
-
-async function tell(
-  terminal: Terminal,
-  command: Command,
-  settings: Settings,
-  answer: unknown,
-  forPeople: string,
-): Promise<void> {
-  const { json = false } = globalOptions(command, settings);
-  await print(terminal, json ? JSON.stringify(answer, null, 2) : forPeople);
 }

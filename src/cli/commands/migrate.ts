@@ -3,7 +3,7 @@ import { ConnectorError } from '../../errors/error.ts';
 import type { Transferred } from '../../store/transfer.ts';
 import { globalOptions } from '../command-session.ts';
 import { example } from '../help.ts';
-import { print, table } from '../print.ts';
+import { printAnswer, table } from '../print.ts';
 import { count, withRecordProgress } from '../progress.ts';
 import type { Settings } from '../settings.ts';
 import { keepMemorySteady } from '../steady-memory.ts';
@@ -38,9 +38,7 @@ export function addMigrateCommand(program: Command, terminal: Terminal, settings
       const startMs = performance.now();
       const done = await move({ from, to }, terminal);
       const seconds = (performance.now() - startMs) / 1_000;
-      if (json) return print(terminal, JSON.stringify(answerOf(done, seconds), null, 2));
-      await print(
-        terminal,
+      await printAnswer(terminal, json, answerOf(done, seconds), () => [
         table(
           ['TABLE', 'ROWS', 'SHA-256, THE SAME ON BOTH SIDES'],
           done.tables.map((one) => [one.table, count(one.rows), one.sha256]),
@@ -48,7 +46,7 @@ export function addMigrateCommand(program: Command, terminal: Terminal, settings
         '',
         `moved ${done.from} to ${done.to} in ${seconds.toFixed(1)} s`,
         ...remarks(done),
-      );
+      ]);
     });
 }
 
