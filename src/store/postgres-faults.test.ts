@@ -161,6 +161,28 @@ describe.skipIf(noPostgres !== undefined || process.env['CONNECTORS_TEST_PG_URL'
       expect(await store.updateConnector({ ...record, version: 2 }, undefined)).toBe(true);
     });
 
+    it('lets nobody wait in vain for what one holds that was stopped in the midst of a transaction', async () => {
+      await open();
+      const { record } = await suite.stored();
+      const stopped = await openPostgres(url);
+      const { promise: goesOn, resolve: goOn } = Promise.withResolvers<void>();
+      const { promise: held, resolve: hold } = Promise.withResolvers<void>();
+      const holding = stopped
+        .writer(null)
+        .transaction()
+        .execute(async (db) => {
+          await db.selectFrom('connectors').select('name').forUpdate().execute();
+          hold();
+          await goesOn;
+          await pid(db);
+        });
+      await held;
+      expect(await store.updateConnector({ ...record, version: 2 }, undefined)).toBe(true);
+      goOn();
+      await expect(holding).rejects.toMatchObject(UNAVAILABLE);
+      await stopped.close();
+    }, 10_000);
+
     it('gives up one of two transactions that wait for each other, whole, and says that it may be repeated', async () => {
       await open();
       const [a, b] = await several(2);

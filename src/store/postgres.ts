@@ -29,6 +29,8 @@ export type PostgresOptions = {
 };
 
 const ACQUIRE_MS = 5_000;
+/** How long a transaction may do nothing, as that of a process that was stopped: shorter than others wait for what it holds. */
+const IDLE_MS = 4_000;
 /** How long the end waits for what is under way where the database may stand still. */
 const CLOSE_MS = 2_000;
 /** How long a start waits for another one that brings the schema up to date. */
@@ -61,7 +63,7 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
     ...(await prepareSchema(pg, url)),
     statement_timeout: String(statementMs),
     lock_timeout: String(lockMs),
-    idle_in_transaction_session_timeout: String(4 * statementMs),
+    idle_in_transaction_session_timeout: String(IDLE_MS),
     // Whom what changes is by, for the triggers that tell others of it.
     'app.server': serverId,
   };

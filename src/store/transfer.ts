@@ -167,6 +167,8 @@ async function readByKey(db: Database, read: (db: Database) => Promise<void>): P
   if (!isPostgres(db)) return read(db);
   await db.transaction().execute(async (step) => {
     await sql`set local enable_sort = off`.execute(step);
+    // Between two tables it waits for the other side, and nobody waits for what it holds.
+    await sql`set local idle_in_transaction_session_timeout = 0`.execute(step);
     await read(step);
   });
 }
