@@ -12,7 +12,12 @@ const compose = parse(text) as {
   readonly services: Readonly<
     Record<
       string,
-      { readonly environment?: object; readonly volumes?: readonly string[]; readonly depends_on?: object }
+      {
+        readonly environment?: Readonly<Record<string, string>>;
+        readonly volumes?: readonly string[];
+        readonly depends_on?: object;
+        readonly command?: readonly string[];
+      }
     >
   >;
 };
@@ -28,11 +33,13 @@ it('sets settings that there are, and holds no secret', () => {
   const names = Object.keys(compose.services['server']?.environment ?? {});
   expect(names).toContain('CONNECTORS_DATABASE_URL');
   for (const name of names) expect(Object.keys(settings.shape)).toContain(name);
-  expect(text.match(/\$\{(POSTGRES_PASSWORD|CONNECTORS_MASTER_KEY)(?!:\?)[^}]*\}/g)).toBeNull();
+  expect(
+    text.match(/\$\{(POSTGRES_PASSWORD|DATABASE_PASSWORD|CONNECTORS_MASTER_KEY)(?!:\?)[^}]*\}/g),
+  ).toBeNull();
 });
 
 it('has its secrets put into a file that Git and the build of the image leave alone', () => {
-  const [, secrets = ''] = /> (deploy\/\S+)$/m.exec(text) ?? [];
+  const [, secrets = ''] = /> (deploy\/[\w.]+)\)$/m.exec(text) ?? [];
   expect(secrets).toBe('deploy/.env');
   const ignored = readFileSync(new URL('../.gitignore', file), 'utf8').split('\n');
   expect(ignored).toContain('.env');
