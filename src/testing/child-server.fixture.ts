@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rm } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
@@ -42,7 +42,7 @@ export async function startChildServer(server: ChildServer): Promise<{ close(): 
   };
   const deadline = performance.now() + READY_WITHIN_MS;
   while (!(await isReady(output))) {
-    const ended = child.exitCode !== null || child.signalCode !== null;
+    const ended = !isRunning(child);
     if (ended || performance.now() > deadline) {
       await close();
       throw new Error(`${command} ${ended ? 'ended' : 'is not ready'}:\n${output}`);
@@ -50,6 +50,20 @@ export async function startChildServer(server: ChildServer): Promise<{ close(): 
     await wait(POLL_EVERY_MS);
   }
   return { close };
+}
+
+export function isRunning(
+  child: ChildProcess | undefined,
+): child is ChildProcess & { readonly exitCode: null } {
+  return child?.exitCode === null && child.signalCode === null;
+}
+
+/** Sends a signal that ends a program, where it still runs, and resolves once it has ended. */
+export async function endChild(child: ChildProcess | undefined, signal: NodeJS.Signals): Promise<void> {
+  if (!isRunning(child)) return;
+  const exited = once(child, 'exit');
+  child.kill(signal);
+  await exited;
 }
 
 /** Ports of loopback that nobody listened at just now, each another. */

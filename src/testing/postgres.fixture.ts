@@ -1,12 +1,11 @@
 import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { chownSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
-import { freePort } from './child-server.fixture.ts';
+import { endChild, freePort, isRunning } from './child-server.fixture.ts';
 
 /** A server of PostgreSQL for tests; started here unless `CONNECTORS_TEST_PG_URL` names one. */
 export type TestPostgres = {
@@ -78,12 +77,9 @@ export async function startPostgres(): Promise<TestPostgres> {
     await untilReady(url, server);
   };
   const end = async (signal: 'SIGKILL' | 'SIGINT') => {
-    if (!server || server.exitCode !== null || server.signalCode !== null) return;
-    const exited = once(server, 'exit');
     // A killed postmaster leaves its processes behind for a moment, and they still answer.
-    const children = signal === 'SIGKILL' ? childrenOf(server.pid) : [];
-    server.kill(signal);
-    await exited;
+    const children = signal === 'SIGKILL' && isRunning(server) ? childrenOf(server.pid) : [];
+    await endChild(server, signal);
     for (const pid of children) signalIfThere(pid, 'SIGKILL');
   };
   await start();
@@ -135,7 +131,7 @@ export async function query(url: string, ...statements: readonly string[]): Prom
 
 async function untilReady(url: string, server: ChildProcess): Promise<void> {
   for (;;) {
-    if (server.exitCode !== null) throw new Error(`postgres ended with ${server.exitCode}`);
+    if (!isRunning(server)) throw new Error(`postgres ended with ${server.exitCode ?? server.signalCode}`);
     try {
       await query(url, 'select 1');
       return;

@@ -5,7 +5,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { freePort } from './child-server.fixture.ts';
+import { endChild, freePort, isRunning } from './child-server.fixture.ts';
 
 /** A Redis for tests; started here unless `CONNECTORS_TEST_REDIS_URL` names one. */
 export type TestRedis = {
@@ -44,22 +44,16 @@ export async function startRedis(): Promise<TestRedis> {
   const password = 'hunter2';
   const options = ['--port', String(port), '--bind', '127.0.0.1', '--dir', root, '--requirepass', password];
   let server: ChildProcess | undefined;
-  const isRunning = () => server?.exitCode === null && server.signalCode === null;
   const end = () => void server?.kill('SIGKILL');
   process.once('exit', end);
   const start = async () => {
     server = spawn(BINARY, [...options, '--save', '', '--appendonly', 'no'], { stdio: 'ignore' });
     while (!(await listens(port))) {
-      if (!isRunning()) throw new Error(`redis-server ended with ${server.exitCode}`);
+      if (!isRunning(server)) throw new Error(`redis-server ended with ${server.exitCode}`);
       await delay(10);
     }
   };
-  const kill = async () => {
-    if (!server || !isRunning()) return;
-    const exited = once(server, 'exit');
-    end();
-    await exited;
-  };
+  const kill = () => endChild(server, 'SIGKILL');
   await start();
   return {
     url: `redis://:${password}@127.0.0.1:${port}`,

@@ -1,7 +1,7 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { endChild, isRunning } from '../../src/testing/child-server.fixture.ts';
 import { until } from './until.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
@@ -44,7 +44,7 @@ export class ClusterServer {
   }
 
   get hasEnded(): boolean {
-    return this.#child === undefined || this.#child.exitCode !== null || this.#child.signalCode !== null;
+    return !isRunning(this.#child);
   }
 
   /** Starts it, without waiting until it is ready. */
@@ -95,21 +95,17 @@ export class ClusterServer {
 
   async kill(): Promise<void> {
     const child = this.#running();
-    const exited = once(child, 'exit');
     this.#endsNow();
-    child.kill('SIGKILL');
-    await exited;
+    await endChild(child, 'SIGKILL');
   }
 
   /** Ends it as an orchestrator does; the milliseconds until it was gone. @throws Error when it failed at it. */
   async stop(): Promise<number> {
     const child = this.#running();
-    const exited = once(child, 'exit');
     const startMs = performance.now();
     this.#endsNow();
     this.stoppedAtMs = startMs;
-    child.kill('SIGTERM');
-    await exited;
+    await endChild(child, 'SIGTERM');
     const tookMs = performance.now() - startMs;
     if (child.exitCode !== 0)
       throw new Error(`${this.name} stopped with ${child.exitCode ?? child.signalCode}: ${this.#said}`);
@@ -128,12 +124,8 @@ export class ClusterServer {
   }
 
   /** Leaves nothing behind, whatever happened. */
-  async abandon(): Promise<void> {
-    const child = this.#child;
-    if (!child || this.hasEnded) return;
-    const exited = once(child, 'exit');
-    child.kill('SIGKILL');
-    await exited;
+  abandon(): Promise<void> {
+    return endChild(this.#child, 'SIGKILL');
   }
 
   #endsNow(): void {

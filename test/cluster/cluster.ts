@@ -1,11 +1,11 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { freePorts } from '../../src/testing/child-server.fixture.ts';
+import { endChild, freePorts } from '../../src/testing/child-server.fixture.ts';
 import { startRedis, type OwnRedis } from '../../src/testing/redis.fixture.ts';
 import { query, startPostgres, type TestPostgres } from '../../src/testing/postgres.fixture.ts';
 import { Calls } from './calls.ts';
@@ -126,12 +126,5 @@ async function startBackend(): Promise<Backend> {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
-  return { url: `http://127.0.0.1:${line}`, close: () => ended(child) };
-}
-
-async function ended(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exited = once(child, 'exit');
-  child.kill('SIGKILL');
-  await exited;
+  return { url: `http://127.0.0.1:${line}`, close: () => endChild(child, 'SIGKILL') };
 }
