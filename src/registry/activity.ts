@@ -12,6 +12,13 @@ const CLOSE_MS = 2_000;
 /** Connectors that are stored together: either all of them are, or none. */
 const STORED_AT_ONCE = 100;
 
+/** What is stored of a connector, and whether its object has another configuration now than before. */
+export type ReadActivity = {
+  readonly connector: BaseConnector;
+  readonly activity: ConnectorActivity;
+  readonly isReplaced: boolean;
+};
+
 type Noted = {
   readonly connector: BaseConnector;
   /** The figures that are stored, without what is noted here. */
@@ -95,14 +102,17 @@ export class ActivityWriter {
     cancel();
   }
 
-  /** Takes up what `read` finds stored, of the connectors that `find` has an object of. */
-  takeUp(
-    read: () => Promise<
-      readonly { readonly connector: BaseConnector; readonly activity: ConnectorActivity }[]
-    >,
-  ): Promise<void> {
+  /** Takes up what `read` finds stored. */
+  takeUp(read: () => Promise<readonly ReadActivity[]>): Promise<void> {
     return this.#alone(async () => {
-      for (const { connector, activity } of await read()) this.#adopt(connector, activity);
+      for (const { connector, activity, isReplaced } of await read()) {
+        const noted = this.#noted.get(connector.connectorId);
+        // What came of the configuration before says nothing of this one.
+        if (isReplaced && noted && isOfUse(connector)) noted.isMoved = false;
+        this.#adopt(connector, activity);
+        // Stored by this process, it may be, when it had not heard of the new configuration.
+        if (isReplaced && connector.status === 'connected') connector.moveTo('disconnected');
+      }
     });
   }
 
@@ -159,6 +169,10 @@ function changeOf({ connector, base, isMoved }: Noted): ActivityChange {
     activity,
     since: { connections, errors: activity.errorCount - base.errorCount, isMoved, from: base.status },
   };
+}
+
+function isOfUse({ status }: BaseConnector): boolean {
+  return status === 'connected' || status === 'error';
 }
 
 function tellStatus(

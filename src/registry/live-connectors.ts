@@ -66,16 +66,19 @@ export class LiveConnectors {
         for (const { record } of rows) {
           if (!drivers.has(kindOf(record))) drivers.set(kindOf(record), await driverOf(record, this.#parts));
         }
-        // What is held and what was read are two connectors that had the id one after the other, and either may be the later.
+        // What is held is behind what was read, or they are two connectors that had the id one after the other.
         const doubtful = rows.flatMap(({ record }) => {
           const held = this.held(record.connectorId);
-          return held && isAnother(held, record) ? [record.connectorId] : [];
+          const is = held && (record.version > held.version || isAnother(held, record));
+          return is ? [record.connectorId] : [];
         });
         // Removed or changed since it was read: the row is old, and an object made from it would stay so. One that is there does not.
         const isFresh = ({ record: { connectorId: id } }: StoredConnector) =>
           this.held(id) !== undefined || !(changed.all || changed.ids.has(id));
         if (doubtful.length === 0 && rows.every(isFresh))
-          return rows.map((row) => this.#objectOf(row, drivers.get(kindOf(row.record))));
+          return rows.map(
+            (row) => this.held(row.record.connectorId) ?? this.#make(row, drivers.get(kindOf(row.record))),
+          );
         await this.refresh(doubtful);
       } finally {
         this.#reading.delete(changed);
@@ -136,8 +139,8 @@ export class LiveConnectors {
       return before.flatMap(({ id, session, record }) => {
         const now = stored.get(id);
         if (!now || this.#sessions.get(id) !== session) return [];
-        this.#replace(session, now.record, record);
-        return [{ connector: session.connector, activity: now.activity }];
+        const isReplaced = this.#replace(session, now.record, record);
+        return [{ connector: session.connector, activity: now.activity, isReplaced }];
       });
     });
     // What was taken for gone, and disconnected for it, is still at it.
@@ -210,13 +213,6 @@ export class LiveConnectors {
     }
   }
 
-  #objectOf(row: StoredConnector, driver: AnyDriver | undefined): BaseConnector {
-    const session = this.#sessions.get(row.record.connectorId);
-    if (!session) return this.#make(row, driver);
-    this.#replace(session, row.record);
-    return session.connector;
-  }
-
   /**
    * Takes up a record that another process stored: calls in flight end on the client that they have.
    *
@@ -226,7 +222,7 @@ export class LiveConnectors {
     const { connector } = session;
     // What is read after something was stored is that or later, unless the store lost it, as where a standby took over.
     const isLost = before === connector.record && isRewritten(connector, record);
-    if (record.version <= connector.version && !isLost) return;
+    if (record.version <= connector.version && !isLost) return false;
     connector.replace(record);
     const { tenantId, connectorId } = connector;
     session
@@ -235,6 +231,7 @@ export class LiveConnectors {
         this.#parts.log.warn('a client was not closed', { connectorId, error: String(error) }),
       );
     this.#parts.emit('updated', { tenantId, connectorId, connector });
+    return true;
   }
 
   #make({ record, activity }: StoredConnector, driver: AnyDriver | undefined): BaseConnector {

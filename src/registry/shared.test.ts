@@ -1,11 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { VectorConnector } from '../connectors/vector/connector.ts';
+import { ConnectorError } from '../errors/error.ts';
 import { noPostgres, query, startPostgres, type TestPostgres } from '../testing/postgres.fixture.ts';
 import { registryWith, vectors } from './registry.fixture.ts';
 
 /** What one server changes is in force on the others within this time. */
 const IN_FORCE = { timeout: 1_000, interval: 10 };
+const CUT = `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'connector-registry listener'`;
 const KEY = randomBytes(32).toString('base64');
 
 describe.skipIf(noPostgres !== undefined)('two servers on one database', () => {
@@ -13,7 +15,7 @@ describe.skipIf(noPostgres !== undefined)('two servers on one database', () => {
   beforeAll(async () => {
     postgres = await startPostgres();
   }, 60_000);
-  afterAll(() => postgres.close());
+  afterAll(() => postgres.close(), 60_000);
 
   const open = async (databaseUrl: string, script: Parameters<typeof registryWith>[0] = { remote: true }) =>
     registryWith(script, { databaseUrl, env: { CONNECTORS_MASTER_KEY: KEY } });
@@ -123,12 +125,49 @@ describe.skipIf(noPostgres !== undefined)('two servers on one database', () => {
     await vi.waitFor(() => expect(there.status).toBe('disconnected'), IN_FORCE);
   });
 
+  it('have nothing connected by a configuration that is changed, whenever they hear of it', async () => {
+    const refused = new ConnectorError('auth_failed', 'no');
+    let isRefused = false;
+    const count = async () => {
+      if (isRefused) throw refused;
+      return 0;
+    };
+    const { url, a, b, here, there, connectorId } = await both({ remote: true, client: { count } });
+    const change = (mode: 'a' | 'b') => a.registry.update(connectorId, { config: { options: { mode } } });
+    const stored = async () => {
+      await a.registry.getStatistics();
+      await b.registry.getStatistics();
+      const [status] = await query(url, 'select status from connectors');
+      return status;
+    };
+    // Stored before the change.
+    await there.connect();
+    await b.registry.getStatistics();
+    await change('b');
+    await vi.waitFor(() => expect(there.version).toBe(2), IN_FORCE);
+    isRefused = true;
+    await expect(here.countVectors()).rejects.toMatchObject({ code: 'auth_failed' });
+    expect(await stored()).toEqual({ status: 'error' });
+    // Not stored yet when the other one hears of the change.
+    await there.connect();
+    await change('a');
+    await vi.waitFor(() => expect(there.version).toBe(3), IN_FORCE);
+    expect(await stored()).toEqual({ status: 'ready' });
+    // Stored after the change, of which the other one has not heard.
+    await there.connect();
+    await query(url, 'alter table connectors disable trigger tell_of_update_of_connectors');
+    await change('b');
+    expect(await stored()).toEqual({ status: 'connected' });
+    await query(url, CUT);
+    await vi.waitFor(() => expect(there.version).toBe(4), IN_FORCE);
+    expect(await stored()).toEqual({ status: 'disconnected' });
+  });
+
   it('hear of changes where nothing is notified', async () => {
     const { url, a, b, there, connectorId } = await both();
     await query(url, 'alter table connectors disable trigger tell_of_update_of_connectors');
-    const cut = `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'connector-registry listener'`;
     await a.registry.update(connectorId, { metadata: { heard: false } });
-    await query(url, cut);
+    await query(url, CUT);
     await vi.waitFor(() => expect(there.version).toBe(2), IN_FORCE);
     expect(await b.registry.get(connectorId)).toBe(there);
   });

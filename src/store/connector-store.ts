@@ -24,7 +24,7 @@ type ConnectorStore = Pick<
 const ROWS_PER_DELETE = 200;
 
 /** The part of the store that keeps connectors and their secrets. */
-export function connectorStore({ reader, writer }: Engine): ConnectorStore {
+export function connectorStore({ reader, writer, peers }: Engine): ConnectorStore {
   return {
     insertConnectors: (connectors) => insertAll(writer(tenantOf(connectors)), writer(null), connectors),
 
@@ -65,6 +65,7 @@ export function connectorStore({ reader, writer }: Engine): ConnectorStore {
               .where('tenant_id', '=', tenantId)
               .execute();
             await insertSecretRows(db, secretRows(record, secrets));
+            if (peers) await endConnections(db, connectorId);
           }
           return true;
         });
@@ -161,6 +162,17 @@ function tenantOf(connectors: readonly NewConnector[]): string | null {
   return tenantId !== undefined && connectors.every(({ record }) => record.tenantId === tenantId)
     ? tenantId
     : null;
+}
+
+/** What processes have connected, they have with the configuration that was: who uses the new one says so again. */
+async function endConnections(db: Database, connectorId: string): Promise<void> {
+  await db.deleteFrom('connections').where('connector_id', '=', connectorId).execute();
+  await db
+    .updateTable('connectors')
+    .set({ status: 'disconnected' })
+    .where('connector_id', '=', connectorId)
+    .where('status', '=', 'connected')
+    .execute();
 }
 
 async function insertSecretRows(db: Database, rows: readonly SecretRow[]): Promise<void> {
