@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, chown, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, chown, cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
@@ -9,6 +9,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { freePort } from '../../src/testing/child-server.fixture.ts';
 import { entry, healthCheck, isSent, peers, variables } from './dockerfile.ts';
+import { productionPackages } from './lock-file.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const BUILD_MS = 120_000;
@@ -112,22 +113,11 @@ async function packagesStage(folder: string): Promise<void> {
   await mkdir(folder);
   for (const file of ['package.json', 'package-lock.json']) await cp(join(ROOT, file), join(folder, file));
   await run(process.execPath, [join(ROOT, 'scripts/production-packages.mjs'), ...peers], { cwd: folder });
-  const lock = JSON.parse(await readFile(join(folder, 'package-lock.json'), 'utf8')) as Lock;
-  for (const [place, entry] of Object.entries(lock.packages)) {
-    const isLeftOut = place === '' || entry.dev || entry.devOptional || entry.peer;
+  for (const [place, { optional }] of productionPackages(join(folder, 'package-lock.json'))) {
     // A package for another system is not here.
-    if (isLeftOut || (entry.optional && !existsSync(join(ROOT, place)))) continue;
+    if (optional && !existsSync(join(ROOT, place))) continue;
     await mkdir(dirname(join(folder, place)), { recursive: true });
     const inner = join(ROOT, place, 'node_modules');
     await cp(join(ROOT, place), join(folder, place), { recursive: true, filter: (path) => path !== inner });
   }
 }
-
-type Lock = {
-  readonly packages: Readonly<
-    Record<
-      string,
-      { readonly dev?: true; readonly devOptional?: true; readonly peer?: true; readonly optional?: true }
-    >
-  >;
-};

@@ -1,13 +1,14 @@
 import { validate } from 'dockerfile-utils';
 import { execFile } from 'node:child_process';
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, describe, expect, it } from 'vitest';
-import { settings } from '../../src/cli/settings.ts';
 import { openServer } from '../server/harness.ts';
 import { entry, healthCheck, last, lines, peers, text } from './dockerfile.ts';
+import { packagesOf, productionPackages } from './lock-file.ts';
+import { unknownSettings } from './settings.ts';
 
 const root = new URL('../../', import.meta.url);
 const run = promisify(execFile);
@@ -35,7 +36,7 @@ describe('the image', () => {
   it('sets settings that there are', () => {
     const names = text.match(/CONNECTORS_[A-Z_]+/g) ?? [];
     expect(names.length).toBeGreaterThan(2);
-    for (const name of names) expect(Object.keys(settings.shape)).toContain(name);
+    expect(unknownSettings(names)).toEqual([]);
   });
 
   it('is run on this machine alone where its head shows how, since it speaks plain HTTP', () => {
@@ -62,29 +63,15 @@ describe('the image', () => {
       code: 2,
     });
     await run(process.execPath, [script, ...peers], { cwd: folder });
-    const read = (file: string) => JSON.parse(readFileSync(file, 'utf8')) as Lock;
-    const [before, after] = [
-      read(new URL('package-lock.json', root).pathname),
-      read(join(folder, 'package-lock.json')),
-    ];
+    const changed = join(folder, 'package-lock.json');
+    const before = packagesOf(new URL('package-lock.json', root).pathname);
+    const after = packagesOf(changed);
     for (const name of [...peers, 'pg-pool', 'pg-protocol'])
-      expect(after.packages[`node_modules/${name}`]).toMatchObject({
-        version: before.packages[`node_modules/${name}`]?.version,
+      expect(after[`node_modules/${name}`]).toMatchObject({
+        version: before[`node_modules/${name}`]?.version,
       });
-    const production = Object.entries(after.packages).filter(
-      ([, entry]) => !entry.dev && !entry.devOptional && !entry.peer,
-    );
-    const inProduction = new Set(production.map(([place]) => place));
+    const inProduction = productionPackages(changed).map(([place]) => place);
     expect(inProduction).toContain('node_modules/pg-pool');
     expect(inProduction).not.toContain('node_modules/vitest');
   });
 });
-
-type Lock = {
-  readonly packages: Readonly<
-    Record<
-      string,
-      { readonly version: string; readonly dev?: true; readonly devOptional?: true; readonly peer?: true }
-    >
-  >;
-};
