@@ -216,9 +216,10 @@ export class LiveConnectors {
   /**
    * Takes up a record that another process stored: calls in flight end on the client that they have.
    *
-   * @param before what the object had when the reading began, where that is known.
+   * @param before what the object had when the reading began.
+   * @returns whether it is another one.
    */
-  #replace(session: Session, record: ConnectorRecord, before?: ConnectorRecord): void {
+  #replace(session: Session, record: ConnectorRecord, before: ConnectorRecord): boolean {
     const { connector } = session;
     // What is read after something was stored is that or later, unless the store lost it, as where a standby took over.
     const isLost = before === connector.record && isRewritten(connector, record);
