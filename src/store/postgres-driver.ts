@@ -90,6 +90,8 @@ class TenantConnection implements DatabaseConnection {
   }
 
   async executeQuery<R>(query: CompiledQuery): Promise<QueryResult<R>> {
+    // No text in PostgreSQL has a NUL: what looks for one finds nothing, and what stores one is refused.
+    if (query.query.kind === 'SelectQueryNode' && query.parameters.some(hasNul)) return { rows: [] };
     const { rows, changed } = await this.#run(query);
     // What a row is, the query's own type says.
     return changed === undefined ? { rows: rows as R[] } : { rows: rows as R[], numAffectedRows: changed };
@@ -154,6 +156,10 @@ class TenantConnection implements DatabaseConnection {
     if (begin) this.#transaction = 'begun';
     return { begin, tenant: this.#tenant };
   }
+}
+
+function hasNul(value: unknown): boolean {
+  return typeof value === 'string' && value.includes('\0');
 }
 
 const COMMIT: Statement = { sql: 'commit', parameters: [], isKept: true };

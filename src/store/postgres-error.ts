@@ -16,6 +16,9 @@ export function postgresError(cause: unknown): ConnectorError {
       return new ConnectorError('already_exists', 'an id or a name is taken', options);
     case '23503':
       return new ConnectorError('not_found', 'the connector does not exist', options);
+    case '22021':
+    case '22P05':
+      return new ConnectorError('invalid_argument', 'PostgreSQL stores no text with a NUL', options);
     case '28000':
     case '28P01':
       return unavailable('the database refused the user or the password of the store');

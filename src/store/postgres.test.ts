@@ -177,6 +177,14 @@ describe.skipIf(noPostgres !== undefined)('PostgreSQL', () => {
     expect((await store.getInvocation('text', record.connectorId, requestId))?.result).toEqual(result);
   });
 
+  it('refuses to store a text with a NUL, and finds none', async () => {
+    const { record } = await suite.stored({ tenantId: 'a' });
+    const renamed = store.updateConnector({ ...record, name: 'a\0', version: 2 }, undefined);
+    await expect(renamed).rejects.toMatchObject({ code: 'invalid_argument' });
+    expect(await store.getConnectorByName('a', 'a\0')).toBeUndefined();
+    expect(await store.getConnector('a', record.connectorId)).toMatchObject({ record: { version: 1 } });
+  });
+
   it('counts the same after all is summed up', async () => {
     const tenantId = suite.fresh('tenant');
     const { record } = await suite.stored({ tenantId });

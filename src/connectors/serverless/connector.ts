@@ -384,7 +384,8 @@ function checkName(name: string, field = 'name'): void {
 }
 
 function checkKey(key: string | undefined): void {
-  if (key !== undefined && (key.length < 1 || key.length > 256)) {
-    throw invalidField('idempotencyKey', 'is 1 to 256 characters');
+  // PostgreSQL stores no NUL.
+  if (key !== undefined && (key.length < 1 || key.length > 256 || key.includes('\0'))) {
+    throw invalidField('idempotencyKey', 'is 1 to 256 characters, without NUL');
   }
 }

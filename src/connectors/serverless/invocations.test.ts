@@ -137,7 +137,7 @@ describe('an idempotency key', () => {
     open();
   });
 
-  it.each(['', 'x'.repeat(257)])('is 1 to 256 characters', async (idempotencyKey) => {
+  it.each(['', 'x'.repeat(257), 'a\0'])('is 1 to 256 characters, without NUL', async (idempotencyKey) => {
     const { functions } = await functionsOf(echo);
     const refused = functions.invoke('f', 1, { idempotencyKey });
     await expect(refused).rejects.toMatchObject({ code: 'invalid_argument' });
