@@ -3,7 +3,7 @@ import type { FileDriver } from '../connectors/file/driver.ts';
 import type { ServerlessDriver } from '../connectors/serverless/driver.ts';
 import type { VectorDriver } from '../connectors/vector/driver.ts';
 import { adminPaths, secretPaths } from '../contract/options.ts';
-import { invalidField } from '../errors/error.ts';
+import { ConnectorError, invalidField } from '../errors/error.ts';
 
 export type AnyDriver = VectorDriver | FileDriver | ServerlessDriver;
 export type DriverKind = AnyDriver['kind'];
@@ -34,10 +34,13 @@ export type ProviderDescription = {
 /** The drivers that a registry was given, loaded at first use. */
 export class DriverCatalog {
   readonly #loaders: DriverLoaders;
+  readonly #embedded: boolean;
   readonly #loaded = new Map<string, Promise<LoadedDriver>>();
 
-  constructor(loaders: DriverLoaders) {
+  /** @param embedded whether drivers are offered that keep their data in this process or its data directory. */
+  constructor(loaders: DriverLoaders, { embedded }: { readonly embedded: boolean }) {
     this.#loaders = loaders;
+    this.#embedded = embedded;
   }
 
   /** @throws ConnectorError `invalid_argument` naming the providers that exist for the kind. */
@@ -59,25 +62,45 @@ export class DriverCatalog {
     return loaded;
   }
 
-  /** Every driver, sorted by kind and id. */
+  /** @throws ConnectorError `invalid_state` for a driver that is not offered, naming those of its kind that are. */
+  async checkOffered(driver: AnyDriver): Promise<void> {
+    if (this.#isOffered(driver)) return;
+    const others = (await this.#offered()).filter((one) => one.driver.kind === driver.kind);
+    throw new ConnectorError(
+      'invalid_state',
+      `${driver.kind}/${driver.id} keeps its data on one server, and CONNECTORS_EMBEDDED=false (embedded: false) lets no ` +
+        `connector be made or used that does; use ${others.map((one) => one.driver.id).join(', ')} instead`,
+      { details: { setting: 'CONNECTORS_EMBEDDED' } },
+    );
+  }
+
+  /** Every driver that is offered, sorted by kind and id. */
   async describe(): Promise<readonly ProviderDescription[]> {
+    return (await this.#offered()).map(({ driver, ...marked }) => ({
+      connector_type: driver.kind,
+      provider: driver.id,
+      title: driver.title,
+      capabilities: driver.capabilities,
+      secrets: marked.secretPaths,
+      admin_only: marked.adminPaths,
+      peers: driver.peers ?? {},
+      options: z.toJSONSchema(driver.options, { io: 'input', unrepresentable: 'any' }),
+    }));
+  }
+
+  async #offered(): Promise<readonly LoadedDriver[]> {
     const names = Object.keys(this.#loaders).sort();
-    return Promise.all(
-      names.map(async (name) => {
+    const all = await Promise.all(
+      names.map((name) => {
         const [kind, provider] = name.split('/') as [DriverKind, string];
-        const { driver, ...marked } = await this.load(kind, provider);
-        return {
-          connector_type: driver.kind,
-          provider: driver.id,
-          title: driver.title,
-          capabilities: driver.capabilities,
-          secrets: marked.secretPaths,
-          admin_only: marked.adminPaths,
-          peers: driver.peers ?? {},
-          options: z.toJSONSchema(driver.options, { io: 'input', unrepresentable: 'any' }),
-        };
+        return this.load(kind, provider);
       }),
     );
+    return all.filter(({ driver }) => this.#isOffered(driver));
+  }
+
+  #isOffered(driver: AnyDriver): boolean {
+    return this.#embedded || driver.remote === true;
   }
 
   #unknown(kind: string) {

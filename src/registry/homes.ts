@@ -1,25 +1,32 @@
 import type { ConnectorRecord } from '../connectors/base.ts';
 import { ConnectorError, isConnectorError } from '../errors/error.ts';
 import type { Peers } from '../store/peers.ts';
-import type { AnyDriver } from './catalog.ts';
+import type { AnyDriver, DriverCatalog } from './catalog.ts';
 
 type Where = Pick<ConnectorRecord, 'tenantId' | 'connectorId' | 'connectorType' | 'name'>;
 
 /**
  * Where several servers share a store, what an embedded engine keeps is in the data directory of one of them: the one that
- * used the connector first. The others refuse, instead of answering from a directory where nothing is.
+ * used the connector first. The others refuse, instead of answering from a directory where nothing is. Where embedded
+ * engines are not offered at all, every server does.
  */
 export class Homes {
   readonly #peers: Peers | undefined;
   readonly #here: string;
+  readonly #catalog: DriverCatalog;
   /** Connectors that are at home here; they never move. */
   readonly #own = new Set<string>();
   readonly #others = new Set<string>();
 
-  /** @param here the id of this process's data directory. */
-  constructor(peers: Peers | undefined, here: string) {
-    this.#peers = peers;
-    this.#here = here;
+  constructor(parts: {
+    readonly peers: Peers | undefined;
+    /** The id of this process's data directory. */
+    readonly here: string;
+    readonly catalog: DriverCatalog;
+  }) {
+    this.#peers = parts.peers;
+    this.#here = parts.here;
+    this.#catalog = parts.catalog;
   }
 
   /** The id of this process's data directory. */
@@ -27,9 +34,11 @@ export class Homes {
     return this.#here;
   }
 
-  /** @throws ConnectorError `invalid_state` where the connector is at home elsewhere. */
+  /** @throws ConnectorError `invalid_state` where the connector is at home elsewhere, or may not be used at all. */
   async check({ tenantId, connectorId, connectorType, name }: Where, driver: AnyDriver): Promise<void> {
-    if (driver.remote || !this.#peers || this.#own.has(connectorId)) return;
+    if (driver.remote) return;
+    await this.#catalog.checkOffered(driver);
+    if (!this.#peers || this.#own.has(connectorId)) return;
     const home = await this.#peers.claimHome(tenantId, connectorId, this.#here);
     if (home === this.#here) {
       this.#own.add(connectorId);
@@ -50,7 +59,7 @@ export class Homes {
       await this.check(record, driver);
       return true;
     } catch (error) {
-      if (!isConnectorError(error) || error.code !== 'invalid_state') throw error;
+      if (!isConnectorError(error) || !isElsewhere(error)) throw error;
       this.#others.add(record.connectorId);
       return false;
     }
@@ -63,7 +72,7 @@ export class Homes {
   }
 }
 
-/** Whether an error is that of a connector that is at home on another server. */
-export function isElsewhere(error: ConnectorError): boolean {
-  return error.code === 'invalid_state' && 'home' in error.details;
+/** Whether an error is that of a connector which this server does not serve, however well it is. */
+export function isElsewhere({ code, details }: ConnectorError): boolean {
+  return code === 'invalid_state' && ('home' in details || 'setting' in details);
 }

@@ -40,6 +40,7 @@ export async function prepareConnector(
   const spec = parseWith(newConnector, dict);
   const { connector_type: connectorType, provider } = spec;
   const loaded = await parts.catalog.load(connectorType, provider);
+  await parts.catalog.checkOffered(loaded.driver);
   checkVectorSettings(spec, loaded);
   const config = sortSecrets(ConnectorConfig.fromParsed(spec.config), loaded, options);
   const now = new Date(parts.clock.now());

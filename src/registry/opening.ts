@@ -44,6 +44,11 @@ export type RegistryOptions = {
   readonly redisUrl?: string | undefined;
   /** The drivers to offer; the built-in ones by default. */
   readonly drivers?: DriverLoaders;
+  /**
+   * Whether connectors may be made and used whose driver keeps its data in this process or its data directory; true by
+   * default. Servers that come and go lose such data, so they say false.
+   */
+  readonly embedded?: boolean | undefined;
   /** The environment that the master key and references are read from; `process.env` by default. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Where messages go; nowhere by default. */
@@ -134,10 +139,11 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
       const addresses = new SignedAddresses({ cipher: sealing, clock, serverUrl: options.publicUrl });
       const redisUrl = options.redisUrl ?? (env['CONNECTORS_REDIS_URL'] || undefined);
       const limits = await openLimits({ redisUrl, peers: store.peers, clock, log });
+      const catalog = new DriverCatalog(options.drivers ?? drivers, { embedded: options.embedded ?? true });
       const parts: Parts = {
         store,
         cipher: sealing,
-        catalog: new DriverCatalog(options.drivers ?? drivers),
+        catalog,
         clients: new OpenClients({
           clock,
           log,
@@ -147,7 +153,7 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
         }),
         activity: new ActivityWriter({ store, clock, log, emit: told }),
         folders,
-        homes: new Homes(store.peers, dataDir?.id ?? newDirectoryId()),
+        homes: new Homes({ peers: store.peers, here: dataDir?.id ?? newDirectoryId(), catalog }),
         invocations: new InvocationWork({
           store,
           folders,
