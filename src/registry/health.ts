@@ -1,4 +1,10 @@
-import type { BaseConnector, CallOptions, HealthReport, HealthStage } from '../connectors/base.ts';
+import type {
+  BaseConnector,
+  CallOptions,
+  ConnectorRecord,
+  HealthReport,
+  HealthStage,
+} from '../connectors/base.ts';
 import type { SessionCall } from '../connectors/session.ts';
 import type { Client, Note, OpenContext } from '../contract/driver.ts';
 import type { DriverKind } from './catalog.ts';
@@ -7,7 +13,7 @@ import type { ErrorCode } from '../errors/codes.ts';
 import { asConnectorError, isConnectorError } from '../errors/error.ts';
 import { CHECKS_UNTIL_ERROR } from '../store/activity.ts';
 import { isElsewhere } from './homes.ts';
-import { driverOptions, unsealCredentials } from './options.ts';
+import { driverOptions } from './options.ts';
 import type { Parts } from './parts.ts';
 import { isDriverKind } from './spec.ts';
 
@@ -29,8 +35,16 @@ const REMEDIES: Readonly<Partial<Record<ErrorCode, string>>> = {
   not_found: 'create what the connector points at, or correct its options',
 };
 
+/** A connector and its credentials in clear, both of one moment. */
+export type StoredCredentials = {
+  readonly record: ConnectorRecord;
+  readonly credentials: Readonly<Record<string, string>>;
+};
+
 /** How a check reaches the backend. */
 export type Backend = {
+  /** What a client would be opened with. */
+  stored(): Promise<StoredCredentials>;
   /** Runs one call on the connector's own client. */
   run(
     call: SessionCall,
@@ -107,11 +121,11 @@ export class HealthCheck {
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const connector = this.#connector;
-    const credentials = await stage('secrets', () => unsealCredentials(connector, this.#parts));
+    const { record, credentials } = await stage('secrets', () => this.#backend.stored());
     const driver = await stage('configuration', async () => {
       if (!isDriverKind(connector.connectorType)) return undefined;
       const loaded = await this.#parts.catalog.load(connector.connectorType, connector.provider);
-      driverOptions(loaded, connector, credentials);
+      driverOptions(loaded, record, credentials);
       return loaded.driver;
     });
     if (driver?.remote) {

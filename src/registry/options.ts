@@ -99,20 +99,11 @@ export function sealedSecret(field: string, sealed: string): SealedSecret {
 }
 
 /**
- * The credentials in clear, read from the store and from where references point.
+ * The credentials in clear; references are read from where they point.
  *
  * @throws ConnectorError `internal` when a value was altered or its master key is missing, `invalid_state` when a
  *   reference cannot be resolved.
  */
-export async function unsealCredentials(
-  where: Where,
-  parts: Pick<Parts, 'store' | 'cipher' | 'env'>,
-): Promise<Plain> {
-  const sealed = await parts.store.getSecrets(where.tenantId, where.connectorId);
-  return openCredentials(sealed, where, parts);
-}
-
-/** The same for sealed values at hand. */
 export async function openCredentials(
   sealed: readonly SealedSecret[],
   where: Where,

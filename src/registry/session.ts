@@ -1,4 +1,3 @@
-import { inspect } from 'node:util';
 import type {
   BaseConnector,
   CallOptions,
@@ -15,12 +14,12 @@ import { ConnectorError, isConnectorError } from '../errors/error.ts';
 import { NEVER, type Call, type Policy, type Run } from '../policies/pipeline.ts';
 import { standardPolicies } from '../policies/standard.ts';
 import { cancelled } from '../contract/clock.ts';
-import { redactText } from '../secrets/redact.ts';
 import { isDriverKind } from './spec.ts';
-import { CHECK, HealthCheck } from './health.ts';
-import { driverOptions, unsealCredentials } from './options.ts';
+import { CHECK, HealthCheck, type StoredCredentials } from './health.ts';
+import { driverOptions, openCredentials } from './options.ts';
 import { scopedLog } from './log.ts';
 import type { Parts } from './parts.ts';
+import { redactError } from './redact-error.ts';
 
 /** Failures that a connector's own figures count; the others say something about the caller's arguments. */
 const COUNTED: ReadonlySet<ErrorCode> = new Set([
@@ -115,6 +114,7 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
     if (this.#removed) throw notFound(this.connector.connectorId);
     this.#health ??= new HealthCheck(this.connector, this.#parts, {
       run: (call, run) => this.run(call, run),
+      stored: () => this.#stored(),
       probe: (signal, stage) => this.#probe(signal, stage),
     });
     return this.#health.run(options);
@@ -199,11 +199,11 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
   async #open(stage?: OpenContext['stage']): Promise<C> {
     const connector = this.connector;
     const { clock, folders } = this.#parts;
-    const { tenantId, connectorId, connectorType, record } = connector;
+    const { tenantId, connectorId, connectorType, config } = connector;
     await this.#checkHome();
     const taken = this.#taken;
     const ending = new AbortController();
-    const limitMs = Math.ceil(record.config.timeoutSeconds * 1_000 * OPENING_SHARE);
+    const limitMs = Math.ceil(config.timeoutSeconds * 1_000 * OPENING_SHARE);
     const cancelTimer = clock.after(limitMs, () =>
       ending.abort(
         new ConnectorError('timeout', `no connection within ${limitMs} ms`, { details: { limitMs } }),
@@ -213,7 +213,7 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
       if (!isDriverKind(connectorType))
         throw new ConnectorError('internal', `no driver opens a ${connectorType} connector`);
       const loaded = await this.#parts.catalog.load(connectorType, connector.provider);
-      const credentials = await unsealCredentials(record, this.#parts);
+      const { record, credentials } = await this.#stored();
       this.#secrets = Object.values(credentials);
       const options = driverOptions(loaded, record, credentials);
       const context = {
@@ -243,7 +243,7 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
       return client;
     } catch (error) {
       const failure = this.#named(error, 'connector.connect');
-      const isOld = taken !== this.#taken;
+      const isOld = taken !== this.#taken || RECORDED.has(failure);
       // What is connected is not taken for broken because of one check.
       if (isOld || !stage || connector.status !== 'connected') {
         if (!isOld) connector.recordError(failure);
@@ -253,6 +253,26 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
     } finally {
       cancelTimer();
     }
+  }
+
+  /**
+   * The connector as it is stored at this moment and its credentials in clear: what this process has may be older, and no
+   * credential may go to where another one belongs.
+   *
+   * @throws ConnectorError `not_found` where it was removed; `internal` when a credential was altered or its master key is
+   *   missing, `invalid_state` when a reference cannot be resolved.
+   */
+  async #stored(): Promise<StoredCredentials> {
+    const { tenantId, connectorId, createdAt } = this.connector;
+    const stored = await this.#parts.store.getConnectorWithSecrets(tenantId, connectorId);
+    // Another one may have its id by now.
+    if (stored?.record.createdAt.getTime() !== createdAt.getTime()) {
+      const gone = this.#named(notFound(connectorId), 'connector.connect');
+      RECORDED.add(gone);
+      throw gone;
+    }
+    const { record, secrets } = stored;
+    return { record, credentials: await openCredentials(secrets, record, this.#parts) };
   }
 
   /** That another server has what is stored says nothing about the connector, and is no failure of it. */
@@ -335,37 +355,4 @@ export function notFound(connectorId: string): ConnectorError {
 export function absent(error: unknown): undefined {
   if (isConnectorError(error) && error.code === 'not_found') return undefined;
   throw error;
-}
-
-/** The same error where neither it nor its cause holds one of the secrets; otherwise one that shows them masked. */
-function redactError(error: ConnectorError, secrets: readonly string[]): ConnectorError {
-  if (secrets.length === 0) return error;
-  const clean = (text: string) => redactText(text, secrets);
-  // Texts alone: a number that looks like a secret is a count, and a mask in its place would be no JSON.
-  const cleanTexts = (_key: string, value: unknown) => (typeof value === 'string' ? clean(value) : value);
-  const told = JSON.stringify([error.details, error.issues]);
-  const masked = JSON.stringify([error.details, error.issues], cleanTexts);
-  const cause = redactCause(error.cause, clean);
-  if (clean(error.message) === error.message && masked === told && cause === error.cause) return error;
-  // What was written out is read again: texts changed, and nothing else.
-  const [details, issues] = JSON.parse(masked) as [Record<string, unknown>, typeof error.issues];
-  return new ConnectorError(error.code, clean(error.message), {
-    connectorId: error.connectorId,
-    connectorType: error.connectorType,
-    details,
-    issues,
-    ...(cause !== undefined && { cause }),
-    ...(error.retryAfterMs !== undefined && { retryAfterMs: error.retryAfterMs }),
-  });
-}
-
-/** The cause as it is, unless printing it would print a secret: then its class and its masked message alone. */
-function redactCause(cause: unknown, clean: (text: string) => string): unknown {
-  if (cause === undefined) return undefined;
-  const printed = inspect(cause, { depth: 6, showHidden: true });
-  if (clean(printed) === printed) return cause;
-  const masked = new Error(clean(cause instanceof Error ? cause.message : String(cause)));
-  masked.name = cause instanceof Error ? cause.name : 'Error';
-  delete masked.stack;
-  return masked;
 }

@@ -40,6 +40,7 @@ beforeAll(async () => {
     questions.push((store) => store.getConnector(tenantId, connectorId));
     questions.push((store) => store.getConnectorByName(tenantId, name));
     questions.push((store) => store.getSecrets(tenantId, connectorId));
+    questions.push((store) => store.getConnectorWithSecrets(tenantId, connectorId));
   }
   const [{ record }] = some as [(typeof some)[number]];
   await store.addInvocation(invocation(record, { requestId: 'request' }));

@@ -8,6 +8,7 @@ import { checkFile, rememberFile } from './file-check.ts';
 import { invocationStore } from './invocation-store.ts';
 import { keyStore } from './key-store.ts';
 import { migrate } from './migrate.ts';
+import { openingStore } from './opening-store.ts';
 import { probeStore } from './probe-store.ts';
 import type { Database } from './schema.ts';
 import { secretStore } from './secret-store.ts';
@@ -75,6 +76,7 @@ function storeOn(engine: Engine): Omit<Store, 'close'> {
   return {
     peers: engine.peers,
     ...connectorStore(engine),
+    ...openingStore(engine),
     ...secretStore(engine),
     ...activityStore(engine),
     ...countStore(engine),

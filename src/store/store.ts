@@ -135,6 +135,8 @@ export interface Store {
   /** Tenants that have a connector, sorted. */
   listTenants(): Promise<readonly string[]>;
   getSecrets(tenantId: string, connectorId: string): Promise<readonly SealedSecret[]>;
+  /** The connector and its secrets as they are at one moment. */
+  getConnectorWithSecrets(tenantId: string, connectorId: string): Promise<NewConnector | undefined>;
   /** Ids of the master keys that stored secrets are sealed with. */
   listKeyIdsInUse(): Promise<readonly string[]>;
   /** How many stored secrets each of them sealed, by their ids; reads all of them. */

@@ -114,6 +114,16 @@ export function testChanges({ store, fresh, connector, stored }: StoreSuite): vo
       expect(await store().getSecrets(fresh('tenant'), record.connectorId)).toEqual([]);
     });
 
+    it('are read with their connector, in one piece', async () => {
+      for (const secrets of [[], [secret('a', 'x')], [secret('a', 'x'), secret('b', 'y')]]) {
+        const { tenantId, connectorId } = (await stored({ secrets })).record;
+        const found = await store().getConnector(tenantId, connectorId);
+        const together = { ...found, secrets };
+        expect(await store().getConnectorWithSecrets(tenantId, connectorId)).toEqual(together);
+        expect(await store().getConnectorWithSecrets(fresh('tenant'), connectorId)).toBeUndefined();
+      }
+    });
+
     it('tell which keys they are sealed with', async () => {
       await stored({
         secrets: [secret('a', 'x', 'key-2'), secret('b', 'y', 'key-1'), secret('c', 'z', 'key-1')],
