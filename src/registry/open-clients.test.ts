@@ -1,3 +1,6 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
 import type { Client } from '../contract/driver.ts';
 import { testClock } from '../testing/clock.ts';
@@ -135,6 +138,24 @@ describe('OpenClients', () => {
     letGo();
     await clock.advance(3_000);
     expect(lease.client.closed).toBe(1);
+  });
+
+  it('keeps whoever opened a client as long as it is open, so that he hears of what changes', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const { open } = clients();
+    const used = async (session: { readonly name: string }) => {
+      (await open.lease('a', async () => probe(session.name))).release();
+      return new WeakRef(session);
+    };
+    const session = await used({ name: 'a' });
+    await nextTurn();
+    collect();
+    expect(session.deref()).toEqual({ name: 'a' });
+    await open.close('a');
+    await nextTurn();
+    collect();
+    expect(session.deref()).toBeUndefined();
   });
 
   it('leaves no timer behind when all is closed', async () => {

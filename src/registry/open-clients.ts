@@ -4,6 +4,8 @@ import { ConnectorError } from '../errors/error.ts';
 
 type Entry = {
   readonly key: string;
+  /** Kept for the session that it is of: one that were collected would not close the client when the configuration changes. */
+  readonly open: () => Promise<Client>;
   readonly opening: Promise<Client>;
   client: Client | undefined;
   users: number;
@@ -122,6 +124,7 @@ export class OpenClients {
     const opening = leaving ? leaving.then(open) : open();
     const entry: Entry = {
       key,
+      open,
       opening,
       client: undefined,
       users: 0,
