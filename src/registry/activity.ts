@@ -3,6 +3,7 @@ import type { ConnectorStatus } from '../connectors/kinds.ts';
 import type { Clock } from '../contract/clock.ts';
 import type { Log } from '../contract/driver.ts';
 import { together } from '../store/activity.ts';
+import { pacer } from '../store/pacer.ts';
 import type { ActivityChange, Store } from '../store/store.ts';
 import type { Emit } from './parts.ts';
 
@@ -19,6 +20,13 @@ export type ReadActivity = {
   readonly isReplaced: boolean;
 };
 
+type ActivityParts = {
+  readonly store: Pick<Store, 'saveActivity'>;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly emit: Emit;
+};
+
 type Noted = {
   readonly connector: BaseConnector;
   /** The figures that are stored, without what is noted here. */
@@ -26,37 +34,24 @@ type Noted = {
   isMoved: boolean;
 };
 
+/** What is on its way to the store. */
+type Taken = { readonly noted: Noted; readonly change: ActivityChange };
+
 /**
  * Stores status and counters in batches, never on a caller's path, and takes up what other processes stored.
  *
  * What happened in the last second before a crash is lost: it is counted, not acknowledged.
  */
 export class ActivityWriter {
-  readonly #store: Store;
-  readonly #clock: Clock;
-  readonly #log: Log;
-  readonly #emit: Emit;
+  readonly #parts: ActivityParts;
   readonly #noted = new Map<string, Noted>();
   #cancelTimer: (() => void) | undefined;
   #isClosed = false;
   /** What is read is compared with what is noted, so that nothing may be on its way to the store meanwhile. */
   #working: Promise<void> = Promise.resolve();
 
-  constructor({
-    store,
-    clock,
-    log,
-    emit,
-  }: {
-    readonly store: Store;
-    readonly clock: Clock;
-    readonly log: Log;
-    readonly emit: Emit;
-  }) {
-    this.#store = store;
-    this.#clock = clock;
-    this.#log = log;
-    this.#emit = emit;
+  constructor(parts: ActivityParts) {
+    this.#parts = parts;
   }
 
   /** Something happened to a connector here; `before` is how it was. */
@@ -66,7 +61,7 @@ export class ActivityWriter {
     noted.isMoved ||= before.status !== status || before.lastConnected !== lastConnected;
     this.#noted.set(connectorId, noted);
     this.#flushLater();
-    tellStatus(this.#emit, connector, before.status);
+    tellStatus(this.#parts.emit, connector, before.status);
   }
 
   /** A connector that is gone has nothing left to store. */
@@ -80,14 +75,18 @@ export class ActivityWriter {
     this.#cancelTimer = undefined;
     if (this.#noted.size === 0) return this.#working;
     return this.#alone(async () => {
-      const batch = new Map(this.#noted);
+      // What happens while they are stored is noted anew, and is no part of these.
+      const batch = [...this.#noted.values()].map((noted) => ({ noted, change: changeOf(noted) }));
       this.#noted.clear();
+      const pause = pacer();
       try {
-        const ids = [...batch.keys()];
-        for (let at = 0; at < ids.length; at += STORED_AT_ONCE)
-          await this.#save(batch, ids.slice(at, at + STORED_AT_ONCE));
+        while (batch.length > 0) {
+          await this.#save(batch.slice(0, STORED_AT_ONCE));
+          batch.splice(0, STORED_AT_ONCE);
+          await pause();
+        }
       } catch (error) {
-        for (const noted of batch.values()) this.#noteAgain(noted);
+        for (const { noted } of batch) this.#noteAgain(noted);
         throw error;
       }
     });
@@ -97,8 +96,10 @@ export class ActivityWriter {
   async close(): Promise<void> {
     this.#isClosed = true;
     const { promise: late, resolve: giveUp } = Promise.withResolvers<void>();
-    const cancel = this.#clock.after(CLOSE_MS, giveUp);
-    await Promise.race([this.flush(), late]).catch(() => this.#log.warn('the last figures were not stored'));
+    const cancel = this.#parts.clock.after(CLOSE_MS, giveUp);
+    await Promise.race([this.flush(), late]).catch(() =>
+      this.#parts.log.warn('the last figures were not stored'),
+    );
     cancel();
   }
 
@@ -116,16 +117,13 @@ export class ActivityWriter {
     });
   }
 
-  /** Takes out of the batch what is stored: what is left is to be stored again. */
-  async #save(batch: Map<string, Noted>, ids: readonly string[]): Promise<void> {
-    const stored = await this.#store.saveActivity(
-      ids.flatMap((id) => batch.get(id) ?? []).map((noted) => changeOf(noted)),
-    );
+  async #save(some: readonly Taken[]): Promise<void> {
+    const stored = await this.#parts.store.saveActivity(some.map(({ change }) => change));
+    const connectors = new Map(some.map(({ noted: { connector } }) => [connector.connectorId, connector]));
     for (const { connectorId, activity } of stored) {
-      const connector = batch.get(connectorId)?.connector;
+      const connector = connectors.get(connectorId);
       if (connector) this.#adopt(connector, activity);
     }
-    for (const id of ids) batch.delete(id);
   }
 
   #adopt(connector: BaseConnector, stored: ConnectorActivity): void {
@@ -133,7 +131,7 @@ export class ActivityWriter {
     const before = connector.status;
     connector.adopt(noted ? together(stored, changeOf(noted)) : stored);
     if (noted) noted.base = stored;
-    tellStatus(this.#emit, connector, before);
+    tellStatus(this.#parts.emit, connector, before);
   }
 
   #noteAgain(noted: Noted): void {
@@ -145,9 +143,9 @@ export class ActivityWriter {
 
   #flushLater(): void {
     if (this.#isClosed) return;
-    this.#cancelTimer ??= this.#clock.inBackground(FLUSH_AFTER_MS, () => {
+    this.#cancelTimer ??= this.#parts.clock.inBackground(FLUSH_AFTER_MS, () => {
       this.flush().catch((error: unknown) =>
-        this.#log.warn('status and counters were not stored', { error: String(error) }),
+        this.#parts.log.warn('status and counters were not stored', { error: String(error) }),
       );
     });
   }

@@ -4,46 +4,30 @@ import { activityColumns, storedConnector } from './connector-rows.ts';
 import { type Engine, wordsOf } from './engine.ts';
 import { pacer } from './pacer.ts';
 import type { ConnectorRow, Database } from './schema.ts';
-import type { ActivityChange, Store, StoredActivity, StoredConnector } from './store.ts';
+import type { ActivityChange, ConnectorState, Store, StoredActivity, StoredConnector } from './store.ts';
 
 type ActivityStore = Pick<Store, 'saveActivity' | 'getConnectors' | 'getConnectorStates'>;
 
-/** Connectors of one statement; between two of them other work has its turn. */
+/** Between two statements of so many connectors, or of their states, other work has its turn. */
 const ROWS_AT_ONCE = 100;
+const STATES_AT_ONCE = 1_000;
 
 /** The part of the store that keeps what happens to connectors, in whichever process. */
 export function activityStore({ reader, writer, peers }: Engine): ActivityStore {
   return {
-    async saveActivity(changes) {
-      const saved: StoredActivity[] = [];
-      const pause = pacer();
-      // In one order in all processes, so that none waits for another that waits for it.
-      const sorted = changes.toSorted((a, b) => (a.connectorId < b.connectorId ? -1 : 1));
-      for (const some of slices(sorted)) {
-        const stored = await writer(null)
-          .transaction()
-          .execute((db) => save(db, some, peers?.serverId));
-        saved.push(...stored);
-        await pause();
-      }
-      return saved;
-    },
+    saveActivity: (changes) =>
+      writer(null)
+        .transaction()
+        .execute((db) => save(db, changes, peers?.serverId)),
 
-    async getConnectors(connectorIds) {
-      const found: StoredConnector[] = [];
-      const pause = pacer();
-      for (const ids of slices(connectorIds)) {
+    getConnectors: (connectorIds) =>
+      inSlices(connectorIds, ROWS_AT_ONCE, async (ids) => {
         const rows = await rowsOf(reader(null), ids).execute();
-        found.push(...rows.flatMap(undamaged));
-        await pause();
-      }
-      return found;
-    },
+        return rows.flatMap(undamaged);
+      }),
 
-    async getConnectorStates(connectorIds) {
-      const states: Awaited<ReturnType<Store['getConnectorStates']>>[number][] = [];
-      const pause = pacer();
-      for (const ids of slices(connectorIds, 10 * ROWS_AT_ONCE)) {
+    getConnectorStates: (connectorIds) =>
+      inSlices(connectorIds, STATES_AT_ONCE, async (ids) => {
         const rows = await reader(null)
           .selectFrom('connectors')
           .select([
@@ -56,12 +40,23 @@ export function activityStore({ reader, writer, peers }: Engine): ActivityStore 
           .where('connector_id', 'in', ids)
           .execute();
         // A status that is none is found out where the connector is read.
-        states.push(...(rows as typeof states));
-        await pause();
-      }
-      return states;
-    },
+        return rows as ConnectorState[];
+      }),
   };
+}
+
+async function inSlices<T>(
+  ids: readonly string[],
+  size: number,
+  read: (ids: readonly string[]) => Promise<readonly T[]>,
+): Promise<readonly T[]> {
+  const found: T[] = [];
+  const pause = pacer();
+  for (let at = 0; at < ids.length; at += size) {
+    found.push(...(await read(ids.slice(at, at + size))));
+    await pause();
+  }
+  return found;
 }
 
 async function save(
@@ -73,6 +68,7 @@ async function save(
     db,
     changes.map(({ connectorId }) => connectorId),
   )
+    // In the order in which all transactions hold connectors.
     .orderBy('connector_id')
     .$call(wordsOf(db).hold)
     .execute();
@@ -170,15 +166,11 @@ function rowsOf(db: Database, connectorIds: readonly string[]) {
   return db.selectFrom('connectors').selectAll().where('connector_id', 'in', connectorIds);
 }
 
-/** What is damaged, whoever asks for it by its name is told. */
+/** None where the row is damaged; whoever asks for that connector by its id is told. */
 function undamaged(row: ConnectorRow): readonly StoredConnector[] {
   try {
     return [storedConnector(row)];
   } catch {
     return [];
   }
-}
-
-function* slices<T>(all: readonly T[], size = ROWS_AT_ONCE): Iterable<readonly T[]> {
-  for (let at = 0; at < all.length; at += size) yield all.slice(at, at + size);
 }

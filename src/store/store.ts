@@ -156,8 +156,8 @@ export interface Store {
     reseal: (secret: SealedSecret & SecretPosition) => SealedSecret,
   ): Promise<Resealed>;
   /**
-   * Adds what happened to what is stored, whoever stored it; connectors that are gone are skipped. A connector is
-   * `connected` for as long as one process has it so, and `deprecated` until somebody says otherwise.
+   * Adds what happened to what is stored, whoever stored it, in one transaction; connectors that are gone are skipped. A
+   * connector is `connected` for as long as one process has it so, and `deprecated` until somebody says otherwise.
    *
    * @returns what is stored by now.
    */
