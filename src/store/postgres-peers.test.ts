@@ -67,7 +67,8 @@ describe.skipIf(noPostgres !== undefined)('processes that share a database', () 
     await vi.waitFor(() => expect(changes).toHaveLength(4), 5_000);
     expect(changes).toEqual(Array.from({ length: 4 }, () => ({ connectorIds: 'all', keys: true })));
     expect(behind.peers?.isCurrent()).toBe(true);
-    await behind.close();
     await proxy.close();
+    await vi.waitFor(() => expect(behind.peers?.isCurrent()).toBe(false), 5_000);
+    await behind.close();
   });
 });

@@ -162,6 +162,8 @@ export class PostgresPeers implements Peers {
         .finally(() => (this.#listening = undefined));
       // Comparing everything costs more than asking whether a connection still answers.
       if (startMs - this.#currentSinceMs < CURRENT_MS / 2) return;
+      // Whoever is told has nothing to ask where there is nothing to compare.
+      await sql`select 1`.execute(this.#all);
       this.#heard.all = true;
       this.#heard.keys = true;
     }
