@@ -71,4 +71,25 @@ describe.skipIf(noPostgres !== undefined)('transactions that meet', () => {
     );
     expect(both).toEqual([undefined, true]);
   });
+
+  it('do not wait for each other where one looks after the health of what another one removes', async () => {
+    const connected = {
+      activity: { ...NO_ACTIVITY, status: 'connected' },
+      secrets: [secret('key', 'x')],
+    } as const;
+    const stored = [await suite.stored(connected), await suite.stored(connected)];
+    const [known] = stored.map(({ record }) => record.connectorId).toSorted();
+    await query(
+      url,
+      `insert into probes select connector_id, tenant_id, 0, 0 from connectors where connector_id = '${known}'`,
+    );
+    const want = { now: new Date(), nextAt: () => new Date(), limit: 20, home: undefined };
+    const both = await inTurn(
+      'select from secrets',
+      () => store.clearTenant(stored[0]?.record.tenantId ?? ''),
+      () => store.claimProbes(want),
+    );
+    expect(both).toEqual([expect.any(Array), []]);
+    expect(both[0]).toHaveLength(2);
+  });
 });

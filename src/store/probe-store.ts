@@ -1,5 +1,5 @@
 import { sql } from 'kysely';
-import type { Engine } from './engine.ts';
+import { type Engine, wordsOf } from './engine.ts';
 import type { Database } from './schema.ts';
 import type { ProbeWant, Store } from './store.ts';
 
@@ -14,22 +14,34 @@ export function probeStore({
       const due = await dueProbes(reader(null), want, peers !== undefined).execute();
       if (due.length === 0) return [];
       const now = want.now.getTime();
-      const rows = due
-        .map((row) => ({ ...row, due_at: want.nextAt().getTime(), failures: 0 }))
-        // In one order in all processes, so that none waits for another that waits for it.
-        .sort((a, b) => (a.connector_id < b.connector_id ? -1 : 1));
+      const ids = due.map((row) => row.connector_id);
       const claimed = await writer(null)
-        .insertInto('probes')
-        .values(rows)
-        // Whoever comes second finds it moved.
-        .onConflict((conflict) =>
-          conflict
-            .column('connector_id')
-            .doUpdateSet(({ ref }) => ({ due_at: ref('excluded.due_at') }))
-            .where('probes.due_at', '<=', now),
-        )
-        .returning(['connector_id', 'tenant_id', 'due_at'])
-        .execute();
+        .transaction()
+        .execute(async (db) => {
+          // In the order in which all transactions hold connectors, and before what is below them: those that are still there.
+          const held = await db
+            .selectFrom('connectors')
+            .select(['connector_id', 'tenant_id'])
+            .where('connector_id', 'in', ids)
+            .orderBy('connector_id')
+            .$call(wordsOf(db).hold)
+            .execute();
+          if (held.length === 0) return [];
+          return (
+            db
+              .insertInto('probes')
+              .values(held.map((row) => ({ ...row, due_at: want.nextAt().getTime(), failures: 0 })))
+              // Whoever comes second finds it moved.
+              .onConflict((conflict) =>
+                conflict
+                  .column('connector_id')
+                  .doUpdateSet(({ ref }) => ({ due_at: ref('excluded.due_at') }))
+                  .where('probes.due_at', '<=', now),
+              )
+              .returning(['connector_id', 'tenant_id', 'due_at'])
+              .execute()
+          );
+        });
       return claimed.map((row) => ({
         tenantId: row.tenant_id,
         connectorId: row.connector_id,
