@@ -68,6 +68,12 @@ export const settings = z.object({
     .default('')
     .transform((list) => list.split(',').flatMap((cidr) => cidr.trim() || []))
     .describe('Addresses and ranges that they may reach besides public ones: 10.20.0.0/16,fd00:1::/64.'),
+  CONNECTORS_EMBEDDED: z
+    .stringbool()
+    .default(true)
+    .describe(
+      'Whether connectors may be made and used that keep their data in the process or its data directory; false where servers come and go.',
+    ),
   CONNECTORS_MAX_INVOCATIONS: z.coerce
     .number()
     .int()
@@ -93,7 +99,7 @@ export const settings = z.object({
     .string()
     .optional()
     .describe(
-      'The master key as 32 bytes in base64 or hex, instead of the file master.key in the data directory.',
+      'The master keys as 32 bytes in base64 or hex each, separated by commas, the current one first; instead of the file master.key in the data directory.',
     ),
 });
 

@@ -17,6 +17,7 @@ export type Target = {
   readonly databaseUrl: string | undefined;
   readonly databasePool: number;
   readonly redisUrl: string | undefined;
+  readonly embedded: boolean;
   readonly egress: EgressOptions;
   readonly publicUrl: string | undefined;
   readonly maxInvocations: number;
@@ -37,6 +38,7 @@ export function targetOf(
     databaseUrl: settings.CONNECTORS_DATABASE_URL,
     databasePool: settings.CONNECTORS_DATABASE_POOL,
     redisUrl: settings.CONNECTORS_REDIS_URL,
+    embedded: settings.CONNECTORS_EMBEDDED,
     egress: {
       allowPrivate: settings.CONNECTORS_EGRESS_ALLOW_PRIVATE,
       allowCidrs: settings.CONNECTORS_EGRESS_ALLOW,
@@ -89,11 +91,13 @@ type OpenOptions = Pick<
 };
 
 async function open(
-  { dataDir, databaseUrl, databasePool, redisUrl, apiKey, egress, publicUrl, maxInvocations }: Target,
+  target: Target,
   terminal: Terminal,
   { needsDirectory, ...options }: OpenOptions,
 ): Promise<ConnectorRegistry> {
   try {
+    const { dataDir, databaseUrl, databasePool, redisUrl, embedded, egress, publicUrl, maxInvocations } =
+      target;
     return await ConnectorRegistry.open({
       dataDir,
       databaseUrl,
@@ -101,6 +105,7 @@ async function open(
       redisUrl,
       drivers,
       env: terminal.env,
+      embedded,
       egress,
       publicUrl,
       maxInvocations,
@@ -112,7 +117,7 @@ async function open(
     const wayOut =
       needsDirectory || typeof url !== 'string'
         ? `stop that process first (kill ${pid})`
-        : `ask the server instead: ${throughServer(url, apiKey, terminal)}`;
+        : `ask the server instead: ${throughServer(url, target.apiKey, terminal)}`;
     throw new ConnectorError(error.code, `${error.message}; ${wayOut}`, {
       cause: error,
       details: error.details,

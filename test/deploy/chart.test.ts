@@ -103,6 +103,19 @@ describe('the chart', () => {
     expect(unlessKept.match(/secretKeyRef:/g)).toHaveLength(text.match(/secretKeyRef:/g)?.length ?? 0);
   });
 
+  it('offers no engines whose data would be lost with a pod, unless told', () => {
+    const { text } = templates.find(({ name }) => name === 'deployment.yaml') ?? { text: '' };
+    const { spec } = rendered(text) as { readonly spec: Spec };
+    expect(spec.template.spec.containers[0]?.['env']).toContainEqual({
+      name: 'CONNECTORS_EMBEDDED',
+      value: 'false',
+    });
+    expect(spec.template.spec.volumes).toContainEqual({
+      name: 'temporary',
+      emptyDir: { sizeLimit: expect.stringMatching(/^\d+Mi$/) },
+    });
+  });
+
   it('names settings that there are', () => {
     const named = `${read('values.yaml')}${templates.map(({ text }) => text).join('')}`.match(
       /CONNECTORS_[A-Z_]+/g,

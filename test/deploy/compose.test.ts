@@ -16,6 +16,7 @@ const compose = parse(text) as {
         readonly environment?: Readonly<Record<string, string>>;
         readonly volumes?: readonly string[];
         readonly depends_on?: object;
+        readonly tmpfs?: readonly string[];
         readonly command?: readonly string[];
       }
     >
@@ -44,6 +45,13 @@ it('has its secrets put into a file that Git and the build of the image leave al
   const ignored = readFileSync(new URL('../.gitignore', file), 'utf8').split('\n');
   expect(ignored).toContain('.env');
   expect(isSent(secrets)).toBe(false);
+});
+
+it('keeps nothing of tenants in containers, and bounds what these keep in memory', () => {
+  const { environment, tmpfs = [] } = compose.services['server'] ?? {};
+  expect(environment).toMatchObject({ CONNECTORS_EMBEDDED: 'false' });
+  expect(tmpfs.map((one) => one.split(':')[0])).toEqual(['/data', '/tmp']);
+  for (const one of tmpfs) expect(one).toMatch(/[:,]size=\d+m(?:,|$)/);
 });
 
 it('names services and files that there are', () => {

@@ -103,7 +103,8 @@ export function addServeCommands(program: Command, terminal: Terminal, settings:
 
   /** Walks where the registry is empty, or goes on with an interrupted walk; false where functions cannot run here. */
   async function firstWalk(registry: ConnectorRegistry): Promise<boolean> {
-    if (docsFolder() === undefined) return true;
+    // It leads through embedded engines.
+    if (docsFolder() === undefined || !settings.CONNECTORS_EMBEDDED) return true;
     const tenant = registry.forTenant(DEMO_TENANT, { admin: true });
     const before = await walkedSoFar(tenant, DEMO_NAMES, DOCS_SOURCE);
     const isEmpty = (await registry.getStatistics()).totalConnectors === 0;
