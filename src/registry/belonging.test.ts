@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { transfer } from '../store/transfer.ts';
 import { noPostgres, query, startPostgres, type TestPostgres } from '../testing/postgres.fixture.ts';
 import { ConnectorRegistry } from './registry.ts';
@@ -158,5 +158,41 @@ describe.skipIf(noPostgres !== undefined)('a data directory and a database of Po
     writeFileSync(join(one, 'registry-id'), `${idOf(two)}\n`);
     await using again = await open(one, database);
     expect(await read(again)).toBe('kept');
+  }, 60_000);
+
+  it('keep what was stored while the database is restored in place under a server', async () => {
+    const [dataDir, database] = [folder(), await postgres.database()];
+    await using registry = await open(dataDir, database);
+    const { connectorId } = await store(registry);
+    const removed = new Promise((resolve) => registry.on('removed', resolve));
+    // Nobody is told of it, and the server looks at everything as its listener is gone.
+    await query(
+      database,
+      'create table saved as select * from connectors',
+      'truncate connectors cascade',
+      'select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()',
+    );
+    expect(await removed).toMatchObject({ connectorId });
+    expect(contentOf(dataDir)).toEqual([connectorId]);
+    await query(database, 'insert into connectors select * from saved');
+    await vi.waitFor(async () => expect(await read(registry)).toBe('kept'), 5_000);
+  }, 60_000);
+
+  it('lose what was stored for a connector that another server removed', async () => {
+    const [dataDir, database] = [folder(), await postgres.database()];
+    await using here = await open(dataDir, database);
+    const files = await store(here);
+    const { connectorId } = files;
+    await using there = await open(folder(), database);
+    // Both listen by now: whoever does not looks at everything, and removes nothing that he was not told of.
+    const listeners = "select 1 from pg_stat_activity where application_name = 'connector-registry listener'";
+    const ofThis = `${listeners} and datname = current_database()`;
+    await vi.waitFor(async () => expect(await query(database, ofThis)).toHaveLength(2), 5_000);
+    for (const version of [2, 3]) {
+      await there.update(connectorId, { metadata: { version } });
+      await vi.waitFor(() => expect(files.version).toBe(version), 5_000);
+    }
+    expect(await there.delete(connectorId)).toBe(true);
+    await vi.waitFor(() => expect(contentOf(dataDir)).toEqual([]), 5_000);
   }, 60_000);
 });

@@ -1,10 +1,14 @@
+import { randomUUID } from 'node:crypto';
 import { mkdtempSync } from 'node:fs';
-import { readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { tenantFolderName } from '../store/tenant-folder.ts';
 import type { DriverKind } from './catalog.ts';
 import { KINDS } from './spec.ts';
+
+/** How long a folder is kept whose connector the store does not know. */
+const KEEP_MS = 7 * 86_400_000;
 
 /** Where the embedded engines keep each tenant's content, below the data directory. */
 export class Folders {
@@ -31,30 +35,34 @@ export class Folders {
   }
 
   async removeConnector(tenantId: string, kind: DriverKind, connectorId: string): Promise<void> {
-    await rm(this.connector(tenantId, kind, connectorId), { recursive: true, force: true });
+    await this.#remove(this.connector(tenantId, kind, connectorId));
   }
 
   async removeTenant(tenantId: string): Promise<void> {
-    await rm(this.tenant(tenantId), { recursive: true, force: true });
+    await this.#remove(this.tenant(tenantId));
   }
 
   /**
-   * Removes folders of connectors that are no longer stored: what a crash between the two steps of a removal left.
+   * Removes what removals that were cut off left, and folders of connectors that the store has not known for a week: it may
+   * be an older state of the database, restored from a backup, that does not know them yet.
    *
    * @param exists whether the store knows the id.
+   * @returns how many such folders are kept for now.
    */
-  async sweep(exists: (connectorId: string) => Promise<boolean>): Promise<number> {
-    let removed = 0;
+  async sweep(exists: (connectorId: string) => Promise<boolean>, now: Date): Promise<number> {
+    await rm(this.#removing, { recursive: true, force: true });
+    let kept = 0;
     for (const tenant of await namesIn(this.#root)) {
       for (const { folder } of Object.values(KINDS)) {
         for (const connectorId of await namesIn(join(this.#root, tenant, folder))) {
-          if (await exists(connectorId)) continue;
-          await rm(join(this.#root, tenant, folder, connectorId), { recursive: true, force: true });
-          removed += 1;
+          const path = join(this.#root, tenant, folder, connectorId);
+          if (await exists(connectorId)) await rm(missing(path), { force: true });
+          else if (await isMissed(path, now)) await this.#remove(path);
+          else kept += 1;
         }
       }
     }
-    return removed;
+    return kept;
   }
 
   /** Whether anything lies here that an embedded engine stored. */
@@ -77,6 +85,37 @@ export class Folders {
   async close(): Promise<void> {
     if (this.#temporary) await rm(join(this.#root, '..'), { recursive: true, force: true });
   }
+
+  /** What is being removed: out of everybody's way at once, and known to the next start where this one is cut off. */
+  get #removing(): string {
+    return join(this.#root, '..', 'removing');
+  }
+
+  async #remove(folder: string): Promise<void> {
+    await rm(missing(folder), { force: true });
+    const aside = join(this.#removing, randomUUID());
+    await mkdir(this.#removing, { recursive: true, mode: 0o700 });
+    try {
+      await rename(folder, aside);
+    } catch (error) {
+      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return;
+      throw error;
+    }
+    await rm(aside, { recursive: true, force: true });
+  }
+}
+
+/** A file beside the folder of a connector that the store does not know, as old as that is known. */
+function missing(folder: string): string {
+  return `${folder}.missing`;
+}
+
+/** Whether the connector of a folder was missing long ago; it is from now on where it was not. */
+async function isMissed(folder: string, now: Date): Promise<boolean> {
+  const since = await stat(missing(folder)).catch(() => undefined);
+  if (since) return now.getTime() - since.mtimeMs >= KEEP_MS;
+  await writeFile(missing(folder), '', { mode: 0o600 });
+  return false;
 }
 
 async function namesIn(folder: string): Promise<readonly string[]> {

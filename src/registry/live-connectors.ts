@@ -106,8 +106,10 @@ export class LiveConnectors {
    * Takes up what other processes changed.
    *
    * @param changed ids of connectors; `all` compares every object of this process with what is stored.
+   * @param options `isTold` where the database said of these ids that they changed: only then is what an embedded engine
+   *   stored for one that is not there removed at once. Otherwise the database may be one that is being restored.
    */
-  async refresh(changed: readonly string[] | 'all'): Promise<void> {
+  async refresh(changed: readonly string[] | 'all', { isTold = false } = {}): Promise<void> {
     const { store, activity } = this.#parts;
     this.#noteChanged(changed);
     const ids = changed === 'all' ? [...this.values()].map(({ connectorId }) => connectorId) : changed;
@@ -135,7 +137,11 @@ export class LiveConnectors {
         return now && isAnother(session.connector, now.record);
       });
       // Calls in flight may take a while to end.
-      void this.#forgetRemoved([...gone, ...replaced].map(({ session }) => session));
+      void this.#forgetRemoved(replaced.map(({ session }) => session));
+      void this.#forgetRemoved(
+        gone.map(({ session }) => session),
+        { keepsContent: !isTold },
+      );
       return before.flatMap(({ id, session, record }) => {
         const now = stored.get(id);
         if (!now || this.#sessions.get(id) !== session) return [];
@@ -189,7 +195,7 @@ export class LiveConnectors {
   }
 
   /** Ends those of the sessions that still are the ones of their ids. */
-  async #forgetRemoved(sessions: readonly Session[]): Promise<void> {
+  async #forgetRemoved(sessions: readonly Session[], { keepsContent = false } = {}): Promise<void> {
     const { emit, folders, log } = this.#parts;
     const gone = sessions
       .map(({ connector }) => connector)
@@ -199,7 +205,8 @@ export class LiveConnectors {
       await this.forget(gone.map(({ connectorId }) => connectorId));
       for (const { tenantId, connectorId, connectorType } of gone) {
         emit('removed', { tenantId, connectorId });
-        if (isDriverKind(connectorType)) await folders.removeConnector(tenantId, connectorType, connectorId);
+        if (isDriverKind(connectorType) && !keepsContent)
+          await folders.removeConnector(tenantId, connectorType, connectorId);
       }
     } catch (error) {
       log.warn('what is left of removed connectors was not removed', { error: String(error) });

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -83,15 +83,44 @@ describe('opening a data directory', () => {
     });
   });
 
-  it('removes what a removed connector left behind', async () => {
+  it('keeps what was stored for a connector that its database does not know for a week, and then removes it', async () => {
     const first = await open();
     const { connectorId } = await first.createVectorConnector(VECTORS);
     await first.close();
     const folder = join(dataDir, 'tenants', 'acme', 'vectors');
-    await mkdir(join(folder, connectorId), { recursive: true });
-    await mkdir(join(folder, 'left-over'), { recursive: true });
+    for (const id of [connectorId, 'left-over', 'not-known-yet'])
+      await mkdir(join(folder, id), { recursive: true });
     // Closing waits for the sweep.
+    const reopen = async () => (await open()).close();
+    const missing = (id: string) => join(folder, `${id}.missing`);
+    const age = async (id: string, days: number) => {
+      const then = new Date(Date.now() - days * 86_400_000);
+      await utimes(missing(id), then, then);
+    };
+    const folders = async () =>
+      (await readdir(folder, { withFileTypes: true }))
+        .filter((one) => one.isDirectory())
+        .map(({ name }) => name);
+    await reopen();
+    await age('left-over', 6.9);
+    await age('not-known-yet', 6.9);
+    await reopen();
+    expect(await folders()).toEqual([connectorId, 'left-over', 'not-known-yet'].toSorted());
+    // The newer database that knows one of them is back.
+    const again = await open();
+    await again.createVectorConnector({ ...VECTORS, name: 'later', connectorId: 'not-known-yet' });
+    await again.close();
+    await reopen();
+    await expect(stat(missing('not-known-yet'))).rejects.toThrow(/ENOENT/);
+    await age('left-over', 7.1);
+    await reopen();
+    expect((await readdir(folder)).toSorted()).toEqual([connectorId, 'not-known-yet'].toSorted());
+  });
+
+  it('ends the removal of a connector that was cut off', async () => {
     await (await open()).close();
-    expect(await readdir(folder)).toEqual([connectorId]);
+    await mkdir(join(dataDir, 'removing', 'half', 'vectors'), { recursive: true });
+    await (await open()).close();
+    expect(await readdir(dataDir)).not.toContain('removing');
   });
 });

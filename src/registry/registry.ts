@@ -350,7 +350,7 @@ export class ConnectorRegistry implements AsyncDisposable {
   /** What other processes changed is in force here from now on. */
   async #heed({ connectorIds, keys }: Change): Promise<void> {
     if (keys) this.#assembly.keys.forget();
-    await this.#live.refresh(connectorIds);
+    await this.#live.refresh(connectorIds, { isTold: connectorIds !== 'all' });
   }
 
   #prepare(dict: unknown, options: MakeOptions): Promise<NewConnector> {

@@ -24,7 +24,7 @@ export async function takeUpWork(
   parts: Parts,
   { get, resultsConnector, resume }: TakingUp,
 ): Promise<{ readonly sweeping: Promise<void> }> {
-  const { store, folders, log, invocations, prober } = parts;
+  const { log, invocations, prober } = parts;
   if (resultsConnector !== undefined) await checkResultsConnector(resultsConnector, get, parts);
   invocations.results.use({
     connectorId: resultsConnector,
@@ -34,8 +34,7 @@ export async function takeUpWork(
       throw new ConnectorError('not_found', `connector ${connectorId} keeps no files`);
     },
   });
-  const sweeping = folders
-    .sweep(async (id) => (await store.getConnector(null, id)) !== undefined)
+  const sweeping = sweepFolders(parts)
     .then(() => invocations.sweep())
     .catch((error: unknown) => log.warn('what was left over was not removed', { error: String(error) }));
   const find = async (connectorId: string) => {
@@ -45,6 +44,15 @@ export async function takeUpWork(
   await invocations.start(resume ? find : undefined);
   prober.start(parts, get);
   return { sweeping };
+}
+
+async function sweepFolders({ folders, store, clock, log }: Parts): Promise<void> {
+  const exists = async (id: string) => (await store.getConnector(null, id)) !== undefined;
+  const kept = await folders.sweep(exists, new Date(clock.now()));
+  if (kept > 0)
+    log.warn('embedded engines stored things for connectors that are not there; they are kept for a week', {
+      connectors: kept,
+    });
 }
 
 /** The functions of an id; undefined where there are none, or no longer. */
