@@ -16,7 +16,7 @@ const LISTEN_AGAIN_MS = 30_000;
 /** How often a process says that it serves. */
 const BEAT_MS = 5_000;
 /** One that has not said so for so long is gone. */
-export const GONE_MS = 15_000;
+const GONE_MS = 15_000;
 /** How long a connection that listens may take to answer, in milliseconds. */
 export const ANSWER_MS = 1_000;
 /** By how much the time may move at each beat, so that it follows the database's clock and never jumps. */
@@ -236,10 +236,8 @@ export class PostgresPeers implements Peers {
 
   async #beat(): Promise<void> {
     const startMs = performance.now();
-    const { rows: known } = await sql`select from servers
-      where server_id = ${this.serverId} and seen_at > ${DATABASE_NOW} - ${sql.lit(GONE_MS)}`.execute(
-      this.#all,
-    );
+    const { rows: known } = await sql`
+      select from servers where server_id = ${this.serverId} and not ${IS_GONE}`.execute(this.#all);
     if (known.length === 0) this.#servingSinceMs = startMs;
     const columns = { key_ids: this.#self?.keyIds.join(',') ?? '', seen_at: DATABASE_NOW };
     await this.#all
@@ -249,7 +247,7 @@ export class PostgresPeers implements Peers {
       .execute();
     await this.readClock();
     const { rows: gone } = await sql<{ server_id: string }>`
-      select server_id from servers where seen_at <= ${DATABASE_NOW} - ${sql.lit(GONE_MS)}
+      select server_id from servers where ${IS_GONE}
       union select server_id from connections where server_id not in (select server_id from servers)`.execute(
       this.#all,
     );
@@ -269,7 +267,7 @@ export class PostgresPeers implements Peers {
       .deleteFrom('servers')
       .where('server_id', 'in', serverIds)
       // One that is back meanwhile stays.
-      .where(sql<boolean>`(server_id = ${this.serverId} or seen_at <= ${DATABASE_NOW} - ${sql.lit(GONE_MS)})`)
+      .where(sql<boolean>`(server_id = ${this.serverId} or ${IS_GONE})`)
       .execute();
   }
 }
@@ -314,14 +312,17 @@ async function disconnect(db: Database, serverIds: readonly string[]): Promise<r
 
 const DATABASE_NOW = sql<number>`(extract(epoch from clock_timestamp()) * 1000)::bigint`;
 
+/** One that said so later than now did so before the database's clock was set back: those that are there say so again. */
+const IS_GONE = sql<boolean>`abs(${DATABASE_NOW} - seen_at) >= ${sql.lit(GONE_MS)}`;
+
 type ServerRow = { readonly server_id: string; readonly key_ids: string };
 
 /** The processes that serve a database now. */
 export const SERVING = sql<ServerRow>`select server_id, key_ids from servers
-  where seen_at > ${DATABASE_NOW} - ${sql.lit(GONE_MS)} order by server_id`;
+  where not ${IS_GONE} order by server_id`;
 
 const SILENT = sql<ServerRow>`select server_id, key_ids from servers
-  where seen_at <= ${DATABASE_NOW} - ${sql.lit(GONE_MS)} order by server_id`;
+  where ${IS_GONE} order by server_id`;
 
 function server({ server_id: serverId, key_ids: keyIds }: ServerRow): Server {
   return { serverId, keyIds: keyIds.split(',').filter(Boolean) };
