@@ -14,6 +14,8 @@ const KEEP_MS = 7 * 86_400_000;
 export class Folders {
   readonly #root: string;
   readonly #temporary: boolean;
+  /** What this process is removing. */
+  readonly #going = new Set<string>();
 
   /** @param dataDir absent: a temporary folder that goes with the registry. */
   constructor(dataDir: string | undefined) {
@@ -50,7 +52,8 @@ export class Folders {
    * @returns how many such folders are kept for now.
    */
   async sweep(exists: (connectorId: string) => Promise<boolean>, now: Date): Promise<number> {
-    await rm(this.#removing, { recursive: true, force: true });
+    for (const name of await namesIn(this.#removing))
+      if (!this.#going.has(name)) await rm(join(this.#removing, name), { recursive: true, force: true });
     let kept = 0;
     for (const tenant of await namesIn(this.#root)) {
       for (const { folder } of Object.values(KINDS)) {
@@ -93,15 +96,19 @@ export class Folders {
 
   async #remove(folder: string): Promise<void> {
     await rm(missing(folder), { force: true });
-    const aside = join(this.#removing, randomUUID());
+    const name = randomUUID();
+    const aside = join(this.#removing, name);
     await mkdir(this.#removing, { recursive: true, mode: 0o700 });
+    this.#going.add(name);
     try {
       await rename(folder, aside);
+      await rm(aside, { recursive: true, force: true });
     } catch (error) {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return;
-      throw error;
+      // There is no such folder.
+      if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+    } finally {
+      this.#going.delete(name);
     }
-    await rm(aside, { recursive: true, force: true });
   }
 }
 

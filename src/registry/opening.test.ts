@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from '
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { testClock } from '../testing/clock.ts';
 import { ConnectorRegistry } from './registry.ts';
 import { scriptedDriver } from './scripted-driver.fixture.ts';
 
@@ -117,10 +118,20 @@ describe('opening a data directory', () => {
     expect((await readdir(folder)).toSorted()).toEqual([connectorId, 'not-known-yet'].toSorted());
   });
 
+  it('looks for that once a day', async () => {
+    const clock = testClock();
+    await using registry = await ConnectorRegistry.open({ dataDir, env: {}, clock });
+    const folder = join(dataDir, 'tenants', 'acme', 'vectors');
+    await registry.createVectorConnector({ ...VECTORS, provider: 'embedded' });
+    await mkdir(join(folder, 'left-over'), { recursive: true });
+    await clock.advance(86_400_000);
+    await expect.poll(() => readdir(folder)).toContain('left-over.missing');
+  });
+
   it('ends the removal of a connector that was cut off', async () => {
     await (await open()).close();
     await mkdir(join(dataDir, 'removing', 'half', 'vectors'), { recursive: true });
     await (await open()).close();
-    expect(await readdir(dataDir)).not.toContain('removing');
+    expect(await readdir(join(dataDir, 'removing'))).toEqual([]);
   });
 });

@@ -71,7 +71,7 @@ export class ConnectorRegistry implements AsyncDisposable {
   readonly #assembly: Assembly;
   readonly #live: LiveConnectors;
   readonly #events: EventEmitter;
-  #sweeping: Promise<unknown> = Promise.resolve();
+  #stopSweeping = async (): Promise<void> => {};
   #closing: Promise<void> | undefined;
 
   private constructor(assembly: Assembly, events: EventEmitter) {
@@ -94,7 +94,8 @@ export class ConnectorRegistry implements AsyncDisposable {
     try {
       await assembly.parts.store.peers?.watch((change) => registry.#heed(change));
       const get = (connectorId: string) => registry.get(connectorId);
-      registry.#sweeping = (await takeUpWork(assembly.parts, { get, resume, resultsConnector })).sweeping;
+      const taken = await takeUpWork(assembly.parts, { get, resume, resultsConnector });
+      registry.#stopSweeping = taken.stopSweeping;
     } catch (error) {
       await assembly.close();
       throw error;
@@ -379,7 +380,7 @@ export class ConnectorRegistry implements AsyncDisposable {
     const { parts, graceMs } = this.#assembly;
     const { clients, activity, invocations } = parts;
     await Promise.all([invocations.close(graceMs), parts.prober.close(parts, graceMs)]);
-    await this.#sweeping;
+    await this.#stopSweeping();
     await clients.closeAll();
     await activity.close();
     await this.#assembly.close();

@@ -6,6 +6,9 @@ import { isAtHome } from './making.ts';
 import type { Parts } from './parts.ts';
 import { absent } from './session.ts';
 
+/** How often folders are swept. */
+const SWEEP_MS = 86_400_000;
+
 export type TakingUp = {
   readonly get: (connectorId: string) => Promise<BaseConnector>;
   /** The id of the file connector for large results. */
@@ -15,16 +18,16 @@ export type TakingUp = {
 };
 
 /**
- * Runs what an earlier process accepted and did not finish, and removes what expired or was left over; the answer resolves
- * when the latter is done.
+ * Runs what an earlier process accepted and did not finish, and removes what expired or was left over, now and from then on.
  *
+ * @returns `stopSweeping`, which resolves when nothing is being removed any more.
  * @throws ConnectorError `invalid_argument` where large results cannot be kept where they are to be.
  */
 export async function takeUpWork(
   parts: Parts,
   { get, resultsConnector, resume }: TakingUp,
-): Promise<{ readonly sweeping: Promise<void> }> {
-  const { log, invocations, prober } = parts;
+): Promise<{ readonly stopSweeping: () => Promise<void> }> {
+  const { clock, log, invocations, prober } = parts;
   if (resultsConnector !== undefined) await checkResultsConnector(resultsConnector, get, parts);
   invocations.results.use({
     connectorId: resultsConnector,
@@ -34,16 +37,29 @@ export async function takeUpWork(
       throw new ConnectorError('not_found', `connector ${connectorId} keeps no files`);
     },
   });
-  const sweeping = sweepFolders(parts)
-    .then(() => invocations.sweep())
-    .catch((error: unknown) => log.warn('what was left over was not removed', { error: String(error) }));
+  const ended = (work: Promise<void>) =>
+    work.catch((error: unknown) => log.warn('what was left over was not removed', { error: String(error) }));
+  let sweeping = ended(sweepFolders(parts).then(() => invocations.sweep()));
+  let cancel = (): void => {};
+  const sweepLater = () => {
+    cancel = clock.inBackground(SWEEP_MS, () => {
+      sweeping = ended(sweepFolders(parts));
+      sweepLater();
+    });
+  };
+  sweepLater();
   const find = async (connectorId: string) => {
     const connector = await functionsOf(connectorId, get);
     return connector && (await isAtHome(connector, parts)) ? connector : undefined;
   };
   await invocations.start(resume ? find : undefined);
   prober.start(parts, get);
-  return { sweeping };
+  return {
+    async stopSweeping() {
+      cancel();
+      await sweeping;
+    },
+  };
 }
 
 async function sweepFolders({ folders, store, clock, log }: Parts): Promise<void> {
