@@ -3,7 +3,9 @@ import { copyFile, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { systemClock } from '../contract/clock.ts';
 import { keyRing } from '../secrets/key-ring.ts';
+import { SqlStore } from '../store/sql-store.ts';
 import type { Store } from '../store/store.ts';
 import { testClock } from '../testing/clock.ts';
 import { noPostgres, query, startPostgres, type TestPostgres } from '../testing/postgres.fixture.ts';
@@ -116,13 +118,27 @@ describe.skipIf(noPostgres !== undefined)('the master keys of servers on one dat
     const clock = testClock();
     const peers = { servers: async () => [], silent: async () => [{ serverId: 'gone', keyIds: [OLD.id] }] };
     const setFact = vi.fn<Store['setFact']>(async () => {});
-    const store = { peers, setFact, getFact: async () => OLD.id } as unknown as Store;
+    const facts = { setFact, getFact: async () => OLD.id, listKeyIdsInUse: async () => [] };
+    const store = { peers, ...facts } as unknown as Store;
     const adopted = adoptKeyring(keyRing([NEW.text, OLD.text], 'the test'), store, clock);
     await clock.advance(14_000);
     expect(setFact).not.toHaveBeenCalled();
     await clock.advance(1_000);
     await adopted;
     expect(setFact).toHaveBeenCalledWith(expect.any(String), NEW.id);
+  });
+
+  it('are looked at again once a server has joined: one that came and went since may have sealed with another', async () => {
+    const url = await postgres.database();
+    const between = await open(url, [NEW, OLD]);
+    await between.createMany(specs(1));
+    await between.close();
+    const store = await SqlStore.open({ databaseUrl: url });
+    const ring = keyRing([OLD.text], 'the test');
+    await store.peers?.join({ keyIds: ring.ids });
+    const adopted = adoptKeyring(ring, store, systemClock);
+    await expect(adopted).rejects.toMatchObject({ code: 'invalid_state', details: { missingKeyId: NEW.id } });
+    await store.close();
   });
 
   it('are changed while both serve, once both seal with the new one, by either or both', async () => {

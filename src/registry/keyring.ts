@@ -225,7 +225,8 @@ export async function openKeyring(
 /**
  * Makes the current key of a server that joined the others the one that the next to start must have.
  *
- * @throws ConnectorError `invalid_state` where a server cannot open what this one would seal, or the other way round.
+ * @throws ConnectorError `invalid_state` where a server cannot open what this one would seal, or the other way round; and
+ *   naming a key of stored credentials that is missing.
  */
 export async function adoptKeyring(ring: KeyRing, store: Store, clock: Clock): Promise<void> {
   await checkServers(store, clock, (server) => {
@@ -235,6 +236,8 @@ export async function adoptKeyring(ring: KeyRing, store: Store, clock: Clock): P
     const message = `server ${server.serverId} seals with master key ${theirs}, which is not in the key ring here; add it`;
     return refused(server, theirs, message);
   });
+  // One that came and went since the keys in use were looked at may have sealed with another.
+  if (store.peers) for (const id of await store.listKeyIdsInUse()) ring.get(id);
   await belongTo(ring.current.id, store);
 }
 
