@@ -1,16 +1,20 @@
-import { describe, expect, it } from 'vitest';
-import { BaseConnector, type HealthReport } from '../connectors/base.ts';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { BaseConnector, type ConnectorInit, type HealthReport } from '../connectors/base.ts';
 import type { VectorConnector } from '../connectors/vector/connector.ts';
 import { ConnectorError } from '../errors/error.ts';
 import { testClock } from '../testing/clock.ts';
 import { registryWith, vectors } from './registry.fixture.ts';
+import { ConnectorRegistry } from './registry.ts';
 
 const CANARY = 'canary-91c0-secret';
 
 class Crm extends BaseConnector {
   failure: Error | undefined;
-  constructor(name = 'crm', tenantId = 'acme') {
-    super({ tenantId, name, connectorType: 'custom', provider: 'crm' });
+  constructor(init: Partial<ConnectorInit> = {}) {
+    super({ tenantId: 'acme', name: 'crm', connectorType: 'custom', provider: 'crm', ...init });
   }
   override async connect(): Promise<void> {
     this.recordConnection();
@@ -180,6 +184,14 @@ describe('using', () => {
       code: 'internal',
       message: 'vector connector "docs": vector.search failed in the driver (TypeError)',
     });
+  });
+
+  it('changes nothing along with a status that cannot follow on the one it has', async () => {
+    const { registry } = await registryWith();
+    const { connectorId } = await registry.createVectorConnector(vectors());
+    const attempt = registry.update(connectorId, { name: 'renamed', status: 'disconnected' });
+    await expect(attempt).rejects.toMatchObject({ code: 'invalid_state' });
+    expect((await registry.get(connectorId)).record).toMatchObject({ name: 'docs', version: 1 });
   });
 
   it('goes on serving when it is deprecated, and says so', async () => {
@@ -406,6 +418,21 @@ describe("connectors of the application's own class", () => {
     await expect(crm.ask()).rejects.toMatchObject({ code: 'backend_error', connectorId: crm.connectorId });
     expect(crm.errorCount).toBe(1);
     expect((await registry.getStatistics()).connectorsByType).toEqual({ custom: 1 });
+  });
+
+  it('are the same ones in the next process, however often they were changed', async () => {
+    const dataDir = await mkdtemp(join(tmpdir(), 'registry-'));
+    onTestFinished(() => rm(dataDir, { recursive: true }));
+    const before = await ConnectorRegistry.open({ dataDir, env: {} });
+    const crm = new Crm();
+    const { connectorId } = crm;
+    await before.register(crm);
+    await before.update(connectorId, { metadata: { times: 1 } });
+    await before.close();
+    const { registry } = await registryWith({}, { dataDir });
+    await registry.register(new Crm({ connectorId, createdAt: new Date(0) }));
+    const { record } = await registry.update(connectorId, { metadata: { times: 2 } });
+    expect(record).toMatchObject({ version: 3, metadata: { times: 2 }, createdAt: crm.createdAt });
   });
 
   it('cannot take the name of another', async () => {

@@ -189,6 +189,25 @@ describe.skipIf(noPostgres !== undefined)('of servers on one database, one', () 
     });
   });
 
+  it('makes a change from the credentials that the connector has by now', async () => {
+    const url = await postgres.database();
+    const [a, b] = [await open(url), await open(url)];
+    const config = { credentials: { api_key: 'first' } };
+    const { connectorId } = await a.createVectorConnector({ ...vectors(), config });
+    await b.get(connectorId);
+    await query(url, ...DEAFEN);
+    await a.update(connectorId, { config: { credentials: { 'auth.password': 'other' } } });
+    const { record } = await b.update(connectorId, { config: { timeoutSeconds: 5 } });
+    expect(record.config.toDict()).toMatchObject({
+      timeout_seconds: 5,
+      credentials: { 'auth.password': '***' },
+    });
+    await a.delete(connectorId);
+    await expect(b.update(connectorId, { config: { timeoutSeconds: 6 } })).rejects.toMatchObject({
+      code: 'not_found',
+    });
+  });
+
   it('leaves the object of a connector alone where one that had its id was read before', async () => {
     const url = await postgres.database();
     const { promise: gate, resolve: goOn } = Promise.withResolvers<void>();
