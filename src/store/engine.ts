@@ -24,6 +24,8 @@ export type Words = {
   json<T>(column: 'outcome', member: string): RawBuilder<T | null>;
   /** The texts of a JSON array, for `in`: one statement serves however many there are. */
   listed(json: string): RawBuilder<string>;
+  /** The members of a JSON object of texts, as rows of `key` and `value`. */
+  members(json: string): RawBuilder<unknown>;
   /** Holds the rows that are read until the transaction ends. */
   hold<Q extends AnySelect>(query: Q): Q;
   /** The same, and steps over those that another transaction holds. */
@@ -39,6 +41,7 @@ type AnySelect = Pick<SelectQueryBuilder<never, never, unknown>, 'forNoKeyUpdate
 const SQLITE: Words = {
   json: (column, member) => sql`json_extract(${sql.ref(column)}, ${sql.lit(`$.${member}`)})`,
   listed: (json) => sql`(select value from json_each(${json}))`,
+  members: (json) => sql`json_each(${json})`,
   hold: (query) => query,
   holdFree: (query) => query,
   queue: () => undefined,
@@ -51,6 +54,8 @@ const POSTGRES: Words = {
   json: (column, member) =>
     sql`regexp_replace(${sql.ref(column)}, ${sql.lit(NO_TEXT)}, '\\\\ufffd', 'g')::json ->> ${sql.lit(member)}`,
   listed: (json) => sql`(select json_array_elements_text(${json}::json))`,
+  members: (json) =>
+    sql`(select key collate "C" as key, value collate "C" as value from json_each_text(${json}::json)) as members`,
   // Not `for update`: whoever adds rows below one that is held need not wait. The methods are those of the query that came in, and so is what they answer.
   hold: (query) => query.forNoKeyUpdate() as unknown as typeof query,
   holdFree: (query) => query.forNoKeyUpdate().skipLocked() as unknown as typeof query,

@@ -1,9 +1,9 @@
-import { sql } from 'kysely';
-import type { InvocationLease } from '../connectors/serverless/invocations.ts';
-import { wordsOf } from './engine.ts';
+import { type RawBuilder, sql } from 'kysely';
+import { DUE_PER_TENANT, type InvocationLease } from '../connectors/serverless/invocations.ts';
+import { isPostgres, wordsOf } from './engine.ts';
 import type { outcomeColumns } from './invocation-rows.ts';
 import { prepared } from './prepared.ts';
-import type { InvocationRow } from './schema.ts';
+import type { Database, InvocationRow } from './schema.ts';
 
 export type Place = { readonly tenantId: string; readonly connectorId: string };
 
@@ -113,21 +113,53 @@ export const REMOVE_EXPIRED = prepared<{ readonly requestIds: string; readonly a
     ) as never,
 );
 
-/** Jumps from one connector to the next on the index, however many rows each has. */
-export const DUE_CONNECTORS = prepared<{ readonly dueBy: number }, Place>((db, value) => ({
-  compile: () =>
-    sql<Place>`
-    with recursive waiting (id) as (
-      select min(connector_id) from invocations where due_at is not null
-      union all
-      select (select min(connector_id) from invocations where due_at is not null and connector_id > waiting.id)
-      from waiting where waiting.id is not null
-    ),
-    found as (
-      select id as "connectorId", (
-        select tenant_id from invocations where connector_id = waiting.id and due_at <= ${value('dueBy')} limit 1
-      ) as "tenantId"
-      from waiting where id is not null
-    )
-    select "connectorId", "tenantId" from found where "tenantId" is not null`.compile(db),
-}));
+type Looked = Place & { readonly isDue: boolean | number; readonly place: number };
+
+/**
+ * Jumps on the index from one connector to the next, however many rows each has, and in each tenant no further than so many
+ * with something that has not ended, from where the look before stopped. The first of each tenant come before the second
+ * of any.
+ *
+ * A row of `looked` is a connector, or the step before a tenant (no id) or before its first connector (place 0 and 1).
+ */
+export const DUE_CONNECTORS = prepared<{ readonly dueBy: number; readonly after: string }, Looked>(
+  (db, value) => ({
+    compile: () =>
+      sql<Looked>`
+      with recursive looked (tenant, id, place) as (
+        select cast(min(tenant_id) as text), cast(min(tenant_id) as text), 0 from invocations where due_at is not null
+        union all
+        select
+          case when id is null
+            then (select min(tenant_id) from invocations where due_at is not null and tenant_id > looked.tenant)
+            else tenant end,
+          case
+            when id is null then tenant
+            when place = 0 then coalesce((select value from ${wordsOf(db).members(value('after'))} where key = tenant), '')
+            when place <= ${sql.lit(DUE_PER_TENANT)} then (
+              select case when tenant_id = looked.tenant then connector_id end from invocations
+              where due_at is not null and ${onwards(db, '>')}
+              order by tenant_id, connector_id limit 1
+            ) end,
+          case when id is null then 0 else place + 1 end
+        from looked where tenant is not null
+      ),
+      found as materialized (
+        select tenant, id, place - 1 as place, (
+          select due_at from invocations
+          where due_at is not null and ${onwards(db, '>=')}
+          order by tenant_id, connector_id, due_at limit 1
+        ) <= ${value('dueBy')} as is_due
+        from looked where id is not null and place > 1
+      )
+      select tenant as "tenantId", id as "connectorId", is_due as "isDue", place from found
+      where is_due or place = ${sql.lit(DUE_PER_TENANT)} order by place`.compile(db),
+  }),
+);
+
+/** From the connector that was looked at on: each database finds its way on the index by one of these, and by the other reads all rows of a tenant. */
+function onwards(db: Database, than: '>' | '>='): RawBuilder<boolean> {
+  return isPostgres(db)
+    ? sql`(tenant_id, connector_id) ${sql.raw(than)} (looked.tenant, looked.id)`
+    : sql`tenant_id = looked.tenant and connector_id ${sql.raw(than)} looked.id`;
+}

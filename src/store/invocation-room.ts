@@ -59,11 +59,10 @@ export class InvocationRoom {
   }
 
   async #counted(db: Database, tenantId: string, now: number): Promise<Left> {
-    // By the index on what is due of each connector; how long a text is stands before it.
+    // By the index on what is due of each tenant; how long a text is stands before it.
     const { rows } = await sql<RoomLimits>`
       select count(*) as invocations, coalesce(sum(octet_length(request)), 0) as bytes from invocations
-      where due_at is not null and tenant_id = ${tenantId}
-        and connector_id in (select connector_id from connectors where tenant_id = ${tenantId})`.execute(db);
+      where due_at is not null and tenant_id = ${tenantId}`.execute(db);
     const { invocations = 0, bytes = 0 } = rows[0] ?? {};
     const limits = this.#limits;
     const left = {

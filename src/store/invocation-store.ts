@@ -1,5 +1,10 @@
 import { sql } from 'kysely';
-import { KEY_TTL_MS, neverRan, type InvocationRecord } from '../connectors/serverless/invocations.ts';
+import {
+  DUE_PER_TENANT,
+  KEY_TTL_MS,
+  neverRan,
+  type InvocationRecord,
+} from '../connectors/serverless/invocations.ts';
 import { ConnectorError } from '../errors/error.ts';
 import { type Engine, wordsOf } from './engine.ts';
 import { ownClaims, sharedClaims } from './invocation-claims.ts';
@@ -155,9 +160,16 @@ export function invocationStore(
       return requestIds.filter((requestId) => !open.has(requestId));
     },
 
-    async dueInvocations(now) {
-      const { rows } = await DUE_CONNECTORS(reader(null), { dueBy: now.getTime() });
-      return rows;
+    async dueInvocations(now, after = new Map()) {
+      const given = JSON.stringify(Object.fromEntries(after));
+      const { rows } = await DUE_CONNECTORS(reader(null), { dueBy: now.getTime(), after: given });
+      const last = rows.filter(({ place }) => place === DUE_PER_TENANT);
+      return {
+        connectors: rows
+          .filter(({ isDue }) => isDue)
+          .map(({ tenantId, connectorId }) => ({ tenantId, connectorId })),
+        after: new Map(last.map(({ tenantId, connectorId }) => [tenantId, connectorId])),
+      };
     },
 
     async releaseInvocations(now) {

@@ -2,6 +2,8 @@ import type { ConnectorActivity, ConnectorRecord } from '../connectors/base.ts';
 import type { ConnectorStatus, ConnectorType } from '../connectors/kinds.ts';
 import type {
   ClaimWant,
+  DueAfter,
+  DueConnectors,
   InvocationClaim,
   InvocationDeferral,
   InvocationEnd,
@@ -217,8 +219,8 @@ export interface Store {
   ): Promise<readonly InvocationSummary[]>;
   /** Of these, the ones that have ended, or are gone. For administrators. */
   endedInvocations(requestIds: readonly string[]): Promise<readonly string[]>;
-  /** The connectors with an invocation that is due. */
-  dueInvocations(now: Date): Promise<readonly Pick<InvocationRecord, 'tenantId' | 'connectorId'>[]>;
+  /** Some of the connectors with an invocation that is due. @param after what the look before answered. */
+  dueInvocations(now: Date, after?: DueAfter): Promise<DueConnectors>;
   /** Makes all that runs due at once; for who knows that no other process is at it. */
   releaseInvocations(now: Date): Promise<void>;
   /**

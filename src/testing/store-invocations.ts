@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import type {
-  InvocationClaim,
-  InvocationEnd,
-  InvocationRecord,
+import {
+  type DueAfter,
+  DUE_PER_TENANT,
+  type InvocationClaim,
+  type InvocationEnd,
+  type InvocationRecord,
 } from '../connectors/serverless/invocations.ts';
 import { CREATED, invocation, type StoreSuite } from './store-suite.ts';
 
@@ -54,7 +56,7 @@ type Shared = {
   readonly claimed: (...given: Parameters<Shared['claim']>) => Promise<InvocationClaim['claimed']>;
 };
 
-function testKeeping({ suite: { store, fresh, stored }, call, added, found, claimed }: Shared): void {
+function testKeeping({ suite: { store, fresh, stored, connector }, added, found, claimed }: Shared): void {
   it('come back as they were added, and as they ended', async () => {
     const one = await added({ payload: { ключ: [1, 'two', { __proto__: null }] } });
     expect(await found(one)).toEqual(one);
@@ -116,12 +118,35 @@ function testKeeping({ suite: { store, fresh, stored }, call, added, found, clai
   });
 
   it('are those of a connector that another tenant cannot claim', async () => {
-    const one = await call();
+    const { record } = await stored({ connectorType: 'serverless', tenantId: fresh('tenant') });
+    const one = invocation(record, { requestId: fresh('request') });
     await store().addInvocation(one);
-    const due = await store().dueInvocations(NOW);
-    expect(due.filter(({ connectorId }) => connectorId === one.connectorId)).toEqual([
+    const { connectors } = await store().dueInvocations(NOW);
+    expect(connectors.filter(({ connectorId }) => connectorId === one.connectorId)).toEqual([
       { tenantId: one.tenantId, connectorId: one.connectorId },
     ]);
+  });
+
+  it('are looked at a part of each tenant at a time, those of one with few before all of one with many', async () => {
+    const [many, few] = [fresh('tenant'), fresh('tenant')];
+    const made = Array.from({ length: DUE_PER_TENANT + 2 }, (_, n) =>
+      connector({ connectorType: 'serverless', tenantId: n === 0 ? few : many }),
+    );
+    await store().insertConnectors(made);
+    for (const { record } of made)
+      await store().addInvocation(invocation(record, { requestId: fresh('request') }));
+    const look = async (after?: DueAfter) => {
+      const { connectors, after: next } = await store().dueInvocations(NOW, after);
+      const ours = connectors.filter(({ tenantId }) => tenantId === many || tenantId === few);
+      return { ours, first: ours.findIndex(({ tenantId }) => tenantId === few), next };
+    };
+    const { ours, first, next } = await look();
+    expect([ours.length, next.has(many), next.has(few)]).toEqual([DUE_PER_TENANT + 1, true, false]);
+    expect(first).toBeLessThan(2);
+    const rest = await look(next);
+    expect([rest.ours.length, rest.next.has(many)]).toEqual([2, false]);
+    const found = new Set([...ours, ...rest.ours].map(({ connectorId }) => connectorId));
+    expect(found.size).toBe(made.length);
   });
 }
 

@@ -54,6 +54,16 @@ export class FairTurns<W extends Worked> {
     return this.#running > 0;
   }
 
+  /** Connectors of a tenant that run something or may have work. */
+  connectorsOf(tenantId: string): number {
+    return this.#tenants.get(tenantId)?.lanes.size ?? 0;
+  }
+
+  /** Whether a connector is known to have work already. */
+  isOffered({ tenantId, connectorId }: Pick<Worked, 'tenantId' | 'connectorId'>): boolean {
+    return (this.#tenants.get(tenantId)?.lanes.get(connectorId)?.offers ?? 0) > 0;
+  }
+
   /** A connector may have work. */
   offer(worked: W): void {
     const { tenantId, connectorId } = worked;

@@ -145,9 +145,20 @@ export interface InvocationQueue {
   defer(lease: InvocationLease, deferral: InvocationDeferral): Promise<boolean>;
   /** Of these, the ones that have ended, or are gone. */
   ended(requestIds: readonly string[]): Promise<readonly string[]>;
-  /** The connectors with something due. */
-  due(now: Date): Promise<readonly Pick<InvocationRecord, 'tenantId' | 'connectorId'>[]>;
+  /** Connectors with something due: all of those among the next {@link DUE_PER_TENANT} of each tenant, fairly mixed. */
+  due(now: Date, after: DueAfter): Promise<DueConnectors>;
 }
+
+/** How many connectors of one tenant are looked at at once, at most, so that those of one with many are no delay to others. */
+export const DUE_PER_TENANT = 200;
+
+/** By tenant, the connector after which the next look goes on; a tenant that is not in it has been looked at to the end. */
+export type DueAfter = ReadonlyMap<string, string>;
+
+export type DueConnectors = {
+  readonly connectors: readonly Pick<InvocationRecord, 'tenantId' | 'connectorId'>[];
+  readonly after: DueAfter;
+};
 
 /** An invocation as callers see it. */
 export type Invocation = {

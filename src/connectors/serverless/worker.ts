@@ -10,6 +10,7 @@ import type {
   InvocationLease,
   InvocationQueue,
 } from './invocations.ts';
+import { DueLooks, LOOK_ON_MS } from './due-looks.ts';
 import { DueTime } from './due-time.ts';
 import { EndsElsewhere } from './ends-elsewhere.ts';
 import { Waiters } from './waiters.ts';
@@ -118,23 +119,29 @@ export class InvocationWorker {
     let isAway = false;
     const failed = (error: unknown) =>
       this.#log.error('could not look for invocations that are due', { error: String(error) });
+    const looks = new DueLooks<InvocationRunner>({
+      turns: this.#turns,
+      due: async (after) => {
+        const found = await this.#queue.due(new Date(this.#time.dueBy()), after);
+        this.#time.heard();
+        return found;
+      },
+      // One that cannot be had does not hold up the others.
+      find: (connectorId) => find(connectorId).catch((error: unknown) => void failed(error)),
+      offer: (runner) => this.offer(runner),
+    });
     const look = async () => {
+      let pauseMs = this.#elsewhere ? SHARED_SCAN_MS : SCAN_MS;
       try {
         // Others are about to take over what this worker could not prolong.
         if (this.#time.isLate && this.#held.size > 0) await this.#renew();
-        const due = await this.#queue.due(new Date(this.#time.dueBy()));
-        this.#time.heard();
+        if (await looks.look()) pauseMs = LOOK_ON_MS;
         isAway = false;
-        for (const { connectorId } of due) {
-          // One that cannot be had does not hold up the others.
-          const runner = await find(connectorId).catch(failed);
-          if (runner) this.offer(runner);
-        }
       } catch (error) {
         if (!isAway) failed(error);
         isAway = true;
       }
-      this.#later(this.#elsewhere ? SHARED_SCAN_MS : SCAN_MS, () => void look());
+      this.#later(pauseMs, () => void look());
     };
     void look();
   }

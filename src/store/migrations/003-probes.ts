@@ -1,6 +1,6 @@
 import type { Migration } from '../migrate.ts';
 
-/** When the health of a connector is looked at next, and how many looks failed in a row. */
+/** When the health of a connector is looked at next, and how many looks failed in a row; what is due of each tenant. */
 export const probes: Migration = {
   version: 3,
   name: '003-probes',
@@ -11,5 +11,9 @@ export const probes: Migration = {
       due_at integer not null,
       failures integer not null
     ) without rowid`,
+    // By tenant first, so that what is looked at of each can be bounded.
+    'drop index invocations_due',
+    `create index invocations_due on invocations (tenant_id, connector_id, due_at, request_id)
+      where due_at is not null`,
   ],
 };

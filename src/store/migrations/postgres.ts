@@ -120,7 +120,9 @@ const rest: Migration = {
       outcome_check bigint not null
     )`,
     'create unique index invocations_by_key on invocations (connector_id, function_name, idempotency_key)',
-    'create index invocations_due on invocations (connector_id, due_at, request_id) where due_at is not null',
+    // By tenant first, so that what is looked at of each can be bounded.
+    `create index invocations_due on invocations (tenant_id, connector_id, due_at, request_id)
+      where due_at is not null`,
     'create index invocations_by_time on invocations (connector_id, created_at, request_id, status, function_name)',
     'create index invocations_by_expiry on invocations (expires_at) where expires_at is not null',
     `create table facts (name ${TEXT} not null primary key, value text not null, fact_check bigint not null)`,
