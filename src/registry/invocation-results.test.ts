@@ -35,7 +35,11 @@ const end: InvocationEnd = {
 function results() {
   const folders = new Folders(dataDir);
   const folder = join(folders.connector('t', 'serverless', 'c'), 'results');
-  return { kept: new InvocationResults(folders, { log: silentLog }), folder, files: () => readdir(folder) };
+  return {
+    kept: new InvocationResults(folders, { registryId: 'registry-1', log: silentLog }),
+    folder,
+    files: () => readdir(folder),
+  };
 }
 
 it('names a file that is there before its row is, and removes it where the row is not written', async () => {
@@ -134,23 +138,48 @@ describe('in a file connector', () => {
   it('are swept where no row names them, once nobody can be about to', async () => {
     const { kept, files, store, paths } = await filed();
     const resultFile = await store();
-    await files.writeFile('results/t/c/r.1.7.json', 'of a worker that was killed');
-    await files.writeFile('results/t/gone/r.1.7.json', 'of a connector that is gone');
-    await files.writeFile('results/t/c/notes.txt', 'of somebody else');
+    await files.writeFile('results/registry-1/t/c/r.1.7.json', 'of a worker that was killed');
+    await files.writeFile('results/registry-1/t/gone/r.1.7.json', 'of a connector that is gone');
+    await files.writeFile('results/registry-1/t/c/notes.txt', 'of somebody else');
     const all = await paths();
     const nameOf = async (connectorId: string) => (connectorId === 'c' ? resultFile : null);
     const hour = 3_600_000;
     await kept.sweepConnector(new Date(Date.now() + hour / 2), nameOf);
     expect(await paths()).toEqual(all);
     await kept.sweepConnector(new Date(Date.now() + hour + 1_000), nameOf);
-    expect(await paths()).toEqual(['results/t/c/notes.txt', `results/t/c/${resultFile.split(':')[1]}`]);
+    expect(await paths()).toEqual([
+      'results/registry-1/t/c/notes.txt',
+      `results/registry-1/t/c/${resultFile.split(':')[1]}`,
+    ]);
+  });
+
+  it('are not swept where their row names the connector that the same files were reached by before', async () => {
+    const { kept, files, store, paths } = await filed();
+    const resultFile = await store();
+    const all = await paths();
+    kept.use({ connectorId: 'its-successor', find: async () => files });
+    await kept.sweepConnector(new Date(Date.now() + 4_000_000), async () => resultFile);
+    expect(await paths()).toEqual(all);
+    // A later attempt that another row names is not what this row names.
+    const other = resultFile.replace(':r.2.', ':r.3.');
+    await kept.sweepConnector(new Date(Date.now() + 4_000_000), async () => other);
+    expect(await paths()).toEqual([]);
+  });
+
+  it('of another registry in the same files are left alone', async () => {
+    const { kept, files, paths } = await filed();
+    const others = ['results/registry-2/t/c/r.1.7.json', 'results/t/c/r.1.7.json'];
+    for (const path of others) await files.writeFile(path, 'of another registry');
+    await kept.sweepConnector(new Date(Date.now() + 4_000_000), async () => null);
+    await kept.forget({ tenantId: 't' });
+    expect(await paths()).toEqual(others);
   });
 
   it('of one tenant alone go with it', async () => {
     const { kept, files, store, paths } = await filed();
-    await files.writeFile('results/other/c/r.1.7.json', 'of another');
+    await files.writeFile('results/registry-1/other/c/r.1.7.json', 'of another');
     await store();
     await kept.forget({ tenantId: 't' });
-    expect(await paths()).toEqual(['results/other/c/r.1.7.json']);
+    expect(await paths()).toEqual(['results/registry-1/other/c/r.1.7.json']);
   });
 });

@@ -29,20 +29,26 @@ export type ResultsConnector = {
   readonly find: (connectorId: string) => Promise<FileConnector>;
 };
 
+export type InvocationResultsOptions = {
+  /** Results of other registries may lie in the same file connector. */
+  readonly registryId: string;
+  readonly log: Log;
+  /** Whether other servers read the rows, and none of this one's files; false by default. */
+  readonly isShared?: boolean;
+};
+
 /** Large results of invocations: in a file connector where one is named, otherwise in the data directory or in their rows. */
 export class InvocationResults {
   readonly #local: LocalResults;
   readonly #log: Log;
+  readonly #registryId: string;
   readonly #isShared: boolean;
   #chosen: ResultsConnector | undefined;
   /** Local files whose row is about to be written. */
   readonly #unnamed = new Set<string>();
 
-  /** @param isShared other servers read the rows, and none of this one's files. */
-  constructor(
-    folders: Folders,
-    { log, isShared = false }: { readonly log: Log; readonly isShared?: boolean },
-  ) {
+  constructor(folders: Folders, { registryId, log, isShared = false }: InvocationResultsOptions) {
+    this.#registryId = registryId;
     this.#local = new LocalResults(folders);
     this.#log = log;
     this.#isShared = isShared;
@@ -138,11 +144,13 @@ export class InvocationResults {
   ): Promise<void> {
     const { connectorId: chosen, find } = this.#chosen ?? {};
     if (chosen === undefined || find === undefined) return;
-    const files = new ConnectorResults(await find(chosen));
+    const files = new ConnectorResults(await find(chosen), this.#registryId);
     for await (const { path, connectorId, name, lastModified } of files.list()) {
       const requestId = NAME.exec(name)?.[3];
       if (requestId === undefined || now.getTime() - lastModified.getTime() < MIN_SWEEP_AGE_MS) continue;
-      if ((await nameOf(connectorId, requestId)) !== `${chosen}:${name}`) await files.removeAt(path);
+      // Whichever connector the row names: the same files may be reached by the one that was named before.
+      const [, , named] = NAME.exec((await nameOf(connectorId, requestId)) ?? '') ?? [];
+      if (named !== name) await files.removeAt(path);
     }
   }
 
@@ -152,7 +160,7 @@ export class InvocationResults {
     if (chosen === undefined || find === undefined) return;
     await this.#bestEffort(
       (async () => {
-        const files = new ConnectorResults(await find(chosen));
+        const files = new ConnectorResults(await find(chosen), this.#registryId);
         for await (const { path } of files.list(where)) await files.removeAt(path);
       })(),
     );
@@ -174,7 +182,7 @@ export class InvocationResults {
   async #files(connectorId: string | undefined): Promise<ResultFiles> {
     if (connectorId === undefined) return this.#local;
     if (!this.#chosen) throw new ConnectorError('invalid_state', 'no file connector can be asked yet');
-    return new ConnectorResults(await this.#chosen.find(connectorId));
+    return new ConnectorResults(await this.#chosen.find(connectorId), this.#registryId);
   }
 
   async #bestEffort(removed: Promise<void>): Promise<void> {

@@ -15,6 +15,7 @@ const SWEEP_MS = 60_000;
 export type InvocationWorkParts = {
   readonly store: Store;
   readonly folders: Folders;
+  readonly registryId: string;
   readonly clock: Clock;
   readonly log: Log;
   /** Asynchronous invocations of all tenants that run at once in this process, at most. */
@@ -35,16 +36,16 @@ export class InvocationWork {
   #isClosed = false;
 
   constructor(parts: InvocationWorkParts) {
-    const { store, folders, clock, log, maxConcurrent: all } = parts;
+    const { store, folders, registryId, clock, log, maxConcurrent: all } = parts;
     this.#parts = parts;
-    this.results = new InvocationResults(folders, { log, isShared: store.peers !== undefined });
+    this.results = new InvocationResults(folders, { registryId, log, isShared: store.peers !== undefined });
     const queue: InvocationQueue = {
       claim: (wants, now, leaseEnd) => store.claimInvocations(wants, now, leaseEnd),
       renew: (leases, leaseEnd) => store.renewInvocations(leases, leaseEnd),
       end: (lease, end) => this.results.keep(lease, end, (stored) => store.endInvocation(lease, stored)),
       defer: (lease, deferral) => store.deferInvocation(lease, deferral),
       ended: (requestIds) => store.endedInvocations(requestIds),
-      due: (now, after) => store.dueInvocations(now, after),
+      due: (now) => store.dueInvocations(now),
     };
     const ceilings = { all, perTenant: Math.ceil(all / 2) };
     this.clock = store.peers ? datedBy(store.peers, clock) : clock;

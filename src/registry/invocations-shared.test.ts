@@ -246,7 +246,7 @@ describe.skipIf(noPostgres !== undefined)('invocations of two servers on one dat
       expect(await there.waitForResult(requestId)).toMatchObject({ status: 'completed', result: LARGE });
       expect(await paths()).toEqual([
         expect.stringMatching(
-          new RegExp(`^results/acme=8/${here.connectorId}/${requestId}\\.1\\.\\d+\\.json$`),
+          new RegExp(`^results/[\\da-f-]{36}/acme=8/${here.connectorId}/${requestId}\\.1\\.\\d+\\.json$`),
         ),
       ]);
       await a.registry.delete(here.connectorId);

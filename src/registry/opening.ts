@@ -62,7 +62,7 @@ export type RegistryOptions = {
   readonly random?: () => number;
   /** A client that nobody used for so long is closed; 5 minutes by default. */
   readonly idleCloseMs?: number;
-  /** Clients open at once, at most; 1,000 by default. */
+  /** Clients open at once, at most, and half as many of one tenant once there were several; 1,000 by default. */
   readonly maxOpenClients?: number;
   /** How long closing waits for accepted work; 10 seconds by default. */
   readonly graceMs?: number;
@@ -130,7 +130,7 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
         : { databaseUrl, poolSize: options.databasePool },
     );
     try {
-      await registryIdOf(store, belonging);
+      const registryId = await registryIdOf(store, belonging);
       const ring = await openKeyring(store, { file: dataDir && join(dataDir.path, KEY_FILE), env });
       await store.peers?.join({ keyIds: ring.ids });
       await adoptKeyring(ring, store, clock);
@@ -157,6 +157,7 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
         invocations: new InvocationWork({
           store,
           folders,
+          registryId,
           clock,
           log,
           maxConcurrent: options.maxInvocations ?? 64,

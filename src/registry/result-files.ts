@@ -66,21 +66,26 @@ export type StoredResult = {
   readonly lastModified: Date;
 };
 
-/** Results in a file connector that all servers reach: `results/<tenant>/<connector>/<name>`. */
+/**
+ * Results in a file connector that all servers reach: `results/<registry>/<tenant>/<connector>/<name>`. Where two registries
+ * keep theirs in one bucket, neither sees those of the other.
+ */
 export class ConnectorResults implements ResultFiles {
   readonly #files: FileConnector;
+  readonly #root: string;
 
-  constructor(files: FileConnector) {
+  constructor(files: FileConnector, registryId: string) {
     this.#files = files;
+    this.#root = `${ROOT}/${registryId}`;
   }
 
   async write(where: Place, name: string, bytes: Uint8Array): Promise<void> {
-    await this.#files.writeFile(pathOf(where, name), bytes, { signal: AbortSignal.timeout(WRITE_MS) });
+    await this.#files.writeFile(this.#pathOf(where, name), bytes, { signal: AbortSignal.timeout(WRITE_MS) });
   }
 
   async read(where: Place, name: string): Promise<Uint8Array | undefined> {
     try {
-      return await this.#files.readFile(pathOf(where, name));
+      return await this.#files.readFile(this.#pathOf(where, name));
     } catch (error) {
       if (isConnectorError(error) && error.code === 'not_found') return undefined;
       throw error;
@@ -88,7 +93,7 @@ export class ConnectorResults implements ResultFiles {
   }
 
   async remove(where: Place, name: string): Promise<void> {
-    await this.removeAt(pathOf(where, name));
+    await this.removeAt(this.#pathOf(where, name));
   }
 
   async removeAt(path: string): Promise<void> {
@@ -98,19 +103,19 @@ export class ConnectorResults implements ResultFiles {
   /** Every file of a connector, of a tenant, or of all. */
   async *list({ tenantId, connectorId }: Partial<Place> = {}): AsyncGenerator<StoredResult> {
     const folder = tenantId === undefined ? [] : [tenantFolderName(tenantId)];
-    const path = [ROOT, ...folder, ...(connectorId === undefined ? [] : [connectorId])].join('/');
+    const path = [this.#root, ...folder, ...(connectorId === undefined ? [] : [connectorId])].join('/');
     for (let cursor: string | undefined; ;) {
       const page = await this.#files.listFiles(path, { recursive: true, cursor });
       for (const { path: found, lastModified } of page.files) {
-        const [, , owner = '', name = ''] = found.split('/');
+        const [, , , owner = '', name = ''] = found.split('/');
         yield { path: found, connectorId: owner, name, lastModified };
       }
       cursor = page.nextCursor;
       if (cursor === undefined) return;
     }
   }
-}
 
-function pathOf({ tenantId, connectorId }: Place, name: string): string {
-  return `${ROOT}/${tenantFolderName(tenantId)}/${connectorId}/${name}`;
+  #pathOf({ tenantId, connectorId }: Place, name: string): string {
+    return `${this.#root}/${tenantFolderName(tenantId)}/${connectorId}/${name}`;
+  }
 }
