@@ -28,18 +28,12 @@ const ENDED_AT_ONCE = 500;
 const CHANNEL = 'connector_registry';
 
 export type PostgresPeersParts = {
-  readonly serverId: string;
   /** What an administrator's code path runs on. */
   readonly writer: (tenantId: string | null) => Database;
   /** A connection of its own that listens, not yet connected. */
   readonly newListener: () => Client;
   readonly counters: RateLimitCounters;
 };
-
-/** A name for this process that no other has, and that says to people where it runs. */
-export function newServerId(): string {
-  return `${hostname()}-${process.pid}-${randomBytes(4).toString('hex')}`;
-}
 
 /**
  * The processes that share a database.
@@ -49,7 +43,8 @@ export function newServerId(): string {
  * is none, each look says that anything may have changed.
  */
 export class PostgresPeers implements Peers {
-  readonly serverId: string;
+  /** A name that no other process has, and that says to people where this one runs. */
+  readonly serverId = `${hostname()}-${process.pid}-${randomBytes(4).toString('hex')}`;
   readonly counters: RateLimitCounters;
   readonly #parts: PostgresPeersParts;
   readonly #closing = new AbortController();
@@ -69,7 +64,6 @@ export class PostgresPeers implements Peers {
 
   constructor(parts: PostgresPeersParts) {
     this.#parts = parts;
-    this.serverId = parts.serverId;
     this.counters = parts.counters;
   }
 
@@ -207,12 +201,13 @@ export class PostgresPeers implements Peers {
   }
 
   #hear({ payload = '' }: Notification): void {
-    const change = parsed(payload);
-    // Its own changes, too: of one whose answer was lost it knows no more than the others.
+    // Of its own changes, too: of one whose answer was lost it knows no more than the others.
+    const change = changeOf(payload);
     if (!change) return;
-    if (change.connectors === 'all') this.#heard.all = true;
-    else for (const id of change.connectors) this.#heard.ids.add(id);
-    this.#heard.keys ||= change.keys;
+    const { connectorIds, keys } = change;
+    if (connectorIds === 'all') this.#heard.all = true;
+    else for (const id of connectorIds) this.#heard.ids.add(id);
+    this.#heard.keys ||= keys;
     void this.#tell().catch(() => {});
   }
 
@@ -331,18 +326,13 @@ function server({ server_id: serverId, key_ids: keyIds }: ServerRow): Server {
 /** What a connection was told at its beginning: a pooler tells of no process of the server. */
 type Greeted = { readonly processID: number | null };
 
-type Payload = {
-  readonly by: unknown;
-  readonly connectors: readonly string[] | 'all';
-  readonly keys: boolean;
-};
-
-function parsed(payload: string): Payload | undefined {
+/** What a trigger notified of; undefined for what a server told itself. */
+function changeOf(payload: string): Change | undefined {
   if (!payload.startsWith('{')) return undefined;
   try {
-    const { by, connectors, keys } = JSON.parse(payload) as Readonly<Record<string, unknown>>;
+    const { connectors, keys } = JSON.parse(payload) as Readonly<Record<string, unknown>>;
     const ids = Array.isArray(connectors) ? connectors.filter((id) => typeof id === 'string') : [];
-    return { by, connectors: connectors === 'all' ? 'all' : ids, keys: keys === true };
+    return { connectorIds: connectors === 'all' ? 'all' : ids, keys: keys === true };
   } catch {
     return undefined;
   }

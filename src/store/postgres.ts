@@ -8,7 +8,7 @@ import { ALL_TENANTS, POSTGRES_MIGRATIONS, TABLES } from './migrations/postgres.
 import { postgresCounters } from './postgres-counters.ts';
 import { tenantDatabase } from './postgres-driver.ts';
 import { postgresError } from './postgres-error.ts';
-import { ANSWER_MS, newServerId, PostgresPeers } from './postgres-peers.ts';
+import { ANSWER_MS, PostgresPeers } from './postgres-peers.ts';
 import type { ParserOf } from './postgres-statement.ts';
 import type { Database } from './schema.ts';
 
@@ -58,14 +58,11 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
   const { acquireMs = ACQUIRE_MS } = options;
   const pg = await loadPg(url);
   await refuseSharedConnections(pg, url);
-  const serverId = newServerId();
   const settings = {
     ...(await prepareSchema(pg, url)),
     statement_timeout: String(statementMs),
     lock_timeout: String(lockMs),
     idle_in_transaction_session_timeout: String(IDLE_MS),
-    // Whom what changes is by, for the triggers that tell others of it.
-    'app.server': serverId,
   };
   const pool = openPool(pg, url, settings, {
     max: poolSize,
@@ -91,7 +88,6 @@ export async function openPostgres(url: string, options: PostgresOptions = {}): 
     return one;
   };
   const peers = new PostgresPeers({
-    serverId,
     writer: ofTenant,
     newListener: () =>
       new pg.Client({
@@ -219,11 +215,11 @@ async function refuseSharedConnections(pg: Pg, url: string): Promise<void> {
     new pg.Client({ connectionString: url, connectionTimeoutMillis: ACQUIRE_MS, query_timeout: ACQUIRE_MS });
   const [one, other] = [newClient(), newClient()];
   for (const client of [one, other]) client.on('error', () => undefined);
-  const isOne = "select current_setting('app.server', true) = 'one' as is_one";
+  const isOne = "select current_setting('app.probe', true) = 'one' as is_one";
   try {
     await one.connect();
     await other.connect();
-    await one.query("select set_config('app.server', 'one', false)");
+    await one.query("select set_config('app.probe', 'one', false)");
     // What the other one holds open, a pooler cannot give to the first as well.
     await other.query('begin');
     const { rows: others } = await other.query<{ is_one: boolean | null }>(isOne);

@@ -174,7 +174,6 @@ const shared: Migration = {
     `create function tell_of_connectors(ids text[]) returns void language plpgsql as $$ declare at int; begin
       for at in 0 .. cardinality(ids) - 1 by 50 loop
         perform pg_notify('connector_registry', json_build_object(
-          'by', current_setting('app.server', true),
           'connectors', case when cardinality(ids) > 1000 then to_json('all'::text) else to_json(ids[at + 1 : at + 50]) end
         )::text);
         exit when cardinality(ids) > 1000;
@@ -195,8 +194,7 @@ const shared: Migration = {
     telling(
       'api_keys',
       'update',
-      `perform pg_notify('connector_registry',
-        json_build_object('by', current_setting('app.server', true), 'keys', true)::text)`,
+      `perform pg_notify('connector_registry', json_build_object('keys', true)::text)`,
       'new',
     ),
   ].flat(),
