@@ -38,6 +38,29 @@ for (const code of ['timeout', 'unavailable'] as const) {
   });
 }
 
+it('learns nothing from an attempt that was refused before the backend was asked', async () => {
+  const { clock, backend, failWith, open, outcome } = setUp();
+  const refuse = () => {
+    const refusal = new ConnectorError('unavailable', 'no room', { details: { asked: false } });
+    backend.answer = async () => Promise.reject(refusal);
+  };
+  refuse();
+  for (let i = 0; i < 20; i++) expect(await outcome()).toBe('unavailable');
+  failWith('timeout');
+  for (let i = 0; i < 4; i++) await outcome();
+  refuse();
+  await outcome();
+  failWith('timeout');
+  expect([await outcome(), await outcome()]).toEqual(['timeout', 'circuit_open']);
+  await open();
+  await clock.advance(30_000);
+  refuse();
+  // The next one is the trial.
+  expect([await outcome(), await outcome()]).toEqual(['unavailable', 'unavailable']);
+  failWith('timeout');
+  expect([await outcome(), await outcome()]).toEqual(['timeout', 'circuit_open']);
+});
+
 for (const code of [
   'not_found',
   'rate_limited',

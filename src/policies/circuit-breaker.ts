@@ -17,7 +17,8 @@ type State =
  * Leaves a sick backend alone: opens after 5 consecutive `sick` failures, and after 30 s lets one call through at a
  * time until one is answered.
  *
- * Any answer proves that the backend lives, a 404 or a 429 as well; an attempt that the caller aborted proves nothing.
+ * Any answer proves that the backend lives, a 404 or a 429 as well; an attempt that the caller aborted proves nothing, nor
+ * does one that was refused here.
  * An attempt counts only in the state that it began in, so that a slow one cannot reopen a breaker that has healed.
  * The state belongs to the policy, so make one policy for each connector.
  *
@@ -47,7 +48,12 @@ export function circuitBreaker(clock: Clock): Policy {
   };
 
   const failed = (call: Call, error: unknown): void => {
-    if (!isConnectorError(error) || error.code === 'cancelled' || call.signal.aborted) {
+    if (
+      !isConnectorError(error) ||
+      error.code === 'cancelled' ||
+      isRefusedHere(error) ||
+      call.signal.aborted
+    ) {
       // Nothing was learned: the next call is the trial.
       if (state.name === 'trial')
         state = { name: 'open', untilMs: clock.monotonicMs(), lastCode: state.lastCode };
@@ -72,4 +78,9 @@ export function circuitBreaker(clock: Clock): Policy {
       throw error;
     }
   };
+}
+
+/** Whether an attempt ended before the backend was asked, for want of room in this process. */
+export function isRefusedHere(error: ConnectorError): boolean {
+  return error.details['asked'] === false;
 }

@@ -8,9 +8,10 @@ import type {
 import type { SessionCall } from '../connectors/session.ts';
 import type { Client, Note, OpenContext } from '../contract/driver.ts';
 import type { DriverKind } from './catalog.ts';
+import { isRefusedHere } from '../policies/circuit-breaker.ts';
 import type { Call } from '../policies/pipeline.ts';
 import type { ErrorCode } from '../errors/codes.ts';
-import { asConnectorError, isConnectorError } from '../errors/error.ts';
+import { asConnectorError, type ConnectorError, isConnectorError } from '../errors/error.ts';
 import { CHECKS_UNTIL_ERROR } from '../store/activity.ts';
 import { isElsewhere } from './homes.ts';
 import { driverOptions } from './options.ts';
@@ -147,7 +148,7 @@ export class HealthCheck {
       if (connector.status !== 'connected' && connector.status !== 'deprecated') connector.recordConnection();
       return;
     }
-    if (isConnectorError(failure) && (SAYS_NOTHING.has(failure.code) || isElsewhere(failure))) return;
+    if (isConnectorError(failure) && saysNothing(failure)) return;
     const isRejected = isConnectorError(failure) && failure.code === 'auth_failed';
     const failedInARow = await this.#count(isRejected ? CHECKS_UNTIL_ERROR : 1);
     if (failedInARow >= CHECKS_UNTIL_ERROR && connector.status !== 'error') connector.recordError(failure);
@@ -168,6 +169,10 @@ export class HealthCheck {
   }
 }
 
+function saysNothing(failure: ConnectorError): boolean {
+  return SAYS_NOTHING.has(failure.code) || isElsewhere(failure) || isRefusedHere(failure);
+}
+
 function isNotes(value: unknown): value is readonly Note[] {
   const isNote = (one: unknown) => typeof one === 'object' && one !== null && 'level' in one;
   return Array.isArray(value) && value.every(isNote);
@@ -180,7 +185,9 @@ function passed(name: string, notes: readonly Note[], ms: number): HealthStage {
 }
 
 function failed(name: string, error: unknown, ms: number): HealthStage {
-  const { code, message } = asConnectorError(error);
-  const remedy = REMEDIES[code];
+  const failure = asConnectorError(error);
+  const { code, message } = failure;
+  // What is refused here says itself what to do.
+  const remedy = isRefusedHere(failure) ? undefined : REMEDIES[code];
   return { name, status: 'failed', ms, code, message, ...(remedy !== undefined && { remedy }) };
 }

@@ -29,36 +29,38 @@ function clients(options: { maxOpen?: number } = {}) {
     maxOpen: options.maxOpen ?? 10,
     graceMs: 500,
   });
-  return { clock, open };
+  const use = <C extends Client>(key: string, opener: () => Promise<C>, tenantId = 'acme') =>
+    open.lease(key, opener, { tenantId, isUse: true });
+  return { clock, open, use };
 }
 
 describe('OpenClients', () => {
   it('opens once however many callers wait', async () => {
-    const { open } = clients();
+    const { use } = clients();
     let opened = 0;
     const opener = async () => {
       opened += 1;
       await Promise.resolve();
       return probe('a');
     };
-    const leases = await Promise.all(Array.from({ length: 50 }, () => open.lease('a', opener)));
+    const leases = await Promise.all(Array.from({ length: 50 }, () => use('a', opener)));
     expect(opened).toBe(1);
     expect(new Set(leases.map((lease) => lease.client)).size).toBe(1);
   });
 
   it('tells every waiting caller of a failed opening and tries anew for the next one', async () => {
-    const { open } = clients();
+    const { use } = clients();
     const failing = async () => Promise.reject(new Error('down'));
-    const outcomes = await Promise.allSettled([open.lease('a', failing), open.lease('a', failing)]);
+    const outcomes = await Promise.allSettled([use('a', failing), use('a', failing)]);
     expect(outcomes.map((outcome) => outcome.status)).toEqual(['rejected', 'rejected']);
-    const { client } = await open.lease('a', async () => probe('a'));
+    const { client } = await use('a', async () => probe('a'));
     expect(client.name).toBe('a');
   });
 
   it('closes a client that nobody used for the idle time, and not one in use', async () => {
-    const { clock, open } = clients();
-    const used = await open.lease('used', async () => probe('used'));
-    const idle = await open.lease('idle', async () => probe('idle'));
+    const { clock, open, use } = clients();
+    const used = await use('used', async () => probe('used'));
+    const idle = await use('idle', async () => probe('idle'));
     idle.release();
     await clock.advance(1_500);
     expect([used.client.closed, idle.client.closed]).toEqual([0, 1]);
@@ -66,28 +68,49 @@ describe('OpenClients', () => {
   });
 
   it('closes the least recently used idle client when it may open no more', async () => {
-    const { open } = clients({ maxOpen: 2 });
-    const first = await open.lease('first', async () => probe('first'));
-    const second = await open.lease('second', async () => probe('second'));
+    const { use } = clients({ maxOpen: 2 });
+    const first = await use('first', async () => probe('first'));
+    const second = await use('second', async () => probe('second'));
     first.release();
     second.release();
-    (await open.lease('first', async () => probe('again'))).release();
-    await open.lease('third', async () => probe('third'));
+    (await use('first', async () => probe('again'))).release();
+    await use('third', async () => probe('third'));
     expect([first.client.closed, second.client.closed]).toEqual([0, 1]);
   });
 
   it('refuses to open more when all that may be open are in use', async () => {
-    const { open } = clients({ maxOpen: 1 });
-    await open.lease('a', async () => probe('a'));
-    await expect(open.lease('b', async () => probe('b'))).rejects.toMatchObject({
+    const { use } = clients({ maxOpen: 1 });
+    await use('a', async () => probe('a'));
+    await expect(use('b', async () => probe('b'))).rejects.toMatchObject({
       code: 'unavailable',
       details: { maxOpen: 1 },
     });
   });
 
+  it('gives a tenant all that may be open while it is alone, and half of it once another one came', async () => {
+    const { open, use } = clients({ maxOpen: 4 });
+    const named = (key: string, tenantId?: string) => use(key, async () => probe(key), tenantId);
+    const [a, b, c, d] = await Promise.all(['a', 'b', 'c', 'd'].map((key) => named(key)));
+    await expect(named('other', 'umbrella')).rejects.toMatchObject({ details: { limit: 4 } });
+    a?.release();
+    const other = await named('other', 'umbrella');
+    other.release();
+    b?.release();
+    const refused = { code: 'unavailable', details: { limit: 2, maxOpen: 4, asked: false } };
+    await expect(named('e')).rejects.toMatchObject(refused);
+    c?.release();
+    const e = await named('e');
+    await expect(named('f')).rejects.toMatchObject(refused);
+    // What makes way for it is its own, not what is idle of another.
+    d?.release();
+    const f = await named('f');
+    expect([d?.client.closed, e.client.closed, f.client.closed, other.client.closed]).toEqual([1, 0, 0, 0]);
+    expect(open.size).toBe(3);
+  });
+
   it('closes a client that must go only when its callers have left', async () => {
-    const { open } = clients();
-    const lease = await open.lease('a', async () => probe('a'));
+    const { open, use } = clients();
+    const lease = await use('a', async () => probe('a'));
     const closing = open.close('a');
     expect(lease.client.closed).toBe(0);
     lease.release();
@@ -96,8 +119,8 @@ describe('OpenClients', () => {
   });
 
   it('closes under callers who stay beyond the grace, and once only', async () => {
-    const { clock, open } = clients();
-    const lease = await open.lease('a', async () => probe('a'));
+    const { clock, open, use } = clients();
+    const lease = await use('a', async () => probe('a'));
     const closing = open.close('a');
     await clock.advance(500);
     await closing;
@@ -106,7 +129,7 @@ describe('OpenClients', () => {
   });
 
   it('opens the next client of a connector only when the last one has closed', async () => {
-    const { open } = clients();
+    const { open, use } = clients();
     const order: string[] = [];
     const { promise: gate, resolve: letGo } = Promise.withResolvers<void>();
     const slow: Client = {
@@ -116,10 +139,10 @@ describe('OpenClients', () => {
         order.push('closed');
       },
     };
-    const lease = await open.lease('a', async () => slow);
+    const lease = await use('a', async () => slow);
     lease.release();
     const closing = open.close('a');
-    const next = open.lease('a', async () => {
+    const next = use('a', async () => {
       order.push('opened');
       return probe('a');
     });
@@ -129,8 +152,8 @@ describe('OpenClients', () => {
   });
 
   it('keeps a client open while it is held', async () => {
-    const { clock, open } = clients();
-    const lease = await open.lease('a', async () => probe('a'));
+    const { clock, open, use } = clients();
+    const lease = await use('a', async () => probe('a'));
     const letGo = open.hold('a');
     lease.release();
     await clock.advance(3_000);
@@ -143,9 +166,9 @@ describe('OpenClients', () => {
   it('keeps whoever opened a client as long as it is open, so that he hears of what changes', async () => {
     setFlagsFromString('--expose-gc');
     const collect = runInNewContext('gc') as () => void;
-    const { open } = clients();
+    const { open, use } = clients();
     const used = async (session: { readonly name: string }) => {
-      (await open.lease('a', async () => probe(session.name))).release();
+      (await use('a', async () => probe(session.name))).release();
       return new WeakRef(session);
     };
     const session = await used({ name: 'a' });
@@ -159,8 +182,8 @@ describe('OpenClients', () => {
   });
 
   it('leaves no timer behind when all is closed', async () => {
-    const { clock, open } = clients();
-    (await open.lease('a', async () => probe('a'))).release();
+    const { clock, open, use } = clients();
+    (await use('a', async () => probe('a'))).release();
     await open.closeAll();
     expect(clock.pendingTimers).toBe(0);
   });

@@ -4,6 +4,7 @@ import { ConnectorError } from '../errors/error.ts';
 
 type Entry = {
   readonly key: string;
+  readonly tenantId: string;
   /** Kept for the session that it is of: one that were collected would not close the client when the configuration changes. */
   readonly open: () => Promise<Client>;
   readonly opening: Promise<Client>;
@@ -24,7 +25,10 @@ export type OpenClientsOptions = {
   readonly log: Log;
   /** A client that nobody used for so long is closed. */
   readonly idleCloseMs: number;
-  /** Clients open at once, at most; beyond it the least recently used idle one is closed. */
+  /**
+   * Clients open at once, at most, and half as many of one tenant where there are several; beyond it the least recently
+   * used idle one is closed.
+   */
   readonly maxOpen: number;
   /** How long a client that must go waits for its callers. */
   readonly graceMs: number;
@@ -37,6 +41,10 @@ export class OpenClients {
   readonly #options: OpenClientsOptions;
   /** In order of use: the first is the least recently used. */
   readonly #entries = new Map<string, Entry>();
+  /** How many of them each tenant has. */
+  readonly #counts = new Map<string, number>();
+  /** The only tenant so far; `null` once there were several. */
+  #only: string | null | undefined;
   /** Clients on their way out: a connector has one client at a time, so the next one waits for them. */
   readonly #leaving = new Map<string, Promise<void>>();
   #cancelSweep: (() => void) | undefined;
@@ -58,15 +66,16 @@ export class OpenClients {
   /**
    * The client of `key`, opened by `open` where it is not open yet.
    *
-   * @param isUse whether it counts as use: a client that is only looked at is idle all the same.
-   * @throws ConnectorError `unavailable` when as many clients as allowed are open and all are in use; what `open` threw.
+   * @param options `isUse`: whether it counts as use; a client that is only looked at is idle all the same.
+   * @throws ConnectorError `unavailable` with `details.asked: false` when as many clients as allowed are open, of all or of
+   *   the tenant, and all are in use; what `open` threw.
    */
   async lease<C extends Client>(
     key: string,
     open: () => Promise<C>,
-    { isUse = true }: { readonly isUse?: boolean } = {},
+    { tenantId, isUse }: { readonly tenantId: string; readonly isUse: boolean },
   ): Promise<Lease<C>> {
-    const entry = this.#entries.get(key) ?? this.#start(key, open);
+    const entry = this.#entries.get(key) ?? this.#start({ key, tenantId, open });
     entry.users += 1;
     try {
       // One key has one kind of client, so what was opened for it is a C.
@@ -83,7 +92,7 @@ export class OpenClients {
    * allowed are open and all are in use.
    */
   reserve(): (() => void) | undefined {
-    if (!this.#hasRoom()) return undefined;
+    if (!this.#makeRoom()) return undefined;
     this.#reserved += 1;
     return once(() => void (this.#reserved -= 1));
   }
@@ -118,12 +127,17 @@ export class OpenClients {
     await all.finally(cancel);
   }
 
-  #start(key: string, open: () => Promise<Client>): Entry {
-    if (!this.#hasRoom()) throw this.#full();
+  #start({ key, tenantId, open }: Pick<Entry, 'key' | 'tenantId' | 'open'>): Entry {
+    const share = this.#shareOf(tenantId);
+    while (this.#countOf(tenantId) >= share) {
+      if (!this.#retireIdle((entry) => entry.tenantId === tenantId)) throw this.#full(share);
+    }
+    if (!this.#makeRoom()) throw this.#full(this.#options.maxOpen);
     const leaving = this.#leaving.get(key);
     const opening = leaving ? leaving.then(open) : open();
     const entry: Entry = {
       key,
+      tenantId,
       open,
       opening,
       client: undefined,
@@ -133,6 +147,7 @@ export class OpenClients {
       closed: false,
     };
     this.#entries.set(key, entry);
+    this.#counts.set(tenantId, this.#countOf(tenantId) + 1);
     opening.then(
       (client) => {
         entry.client = client;
@@ -143,21 +158,41 @@ export class OpenClients {
     return entry;
   }
 
+  /** How many clients a tenant may have open: where it is not alone, others must find room whatever its backends do. */
+  #shareOf(tenantId: string): number {
+    const { maxOpen } = this.#options;
+    if (this.#only === undefined) this.#only = tenantId;
+    else if (this.#only !== tenantId) this.#only = null;
+    return this.#only === null ? Math.ceil(maxOpen / 2) : maxOpen;
+  }
+
+  #countOf(tenantId: string): number {
+    return this.#counts.get(tenantId) ?? 0;
+  }
+
   /** Whether one more may be open; closes an idle one where that takes it. */
-  #hasRoom(): boolean {
-    if (this.#entries.size + this.#reserved < this.#options.maxOpen) return true;
+  #makeRoom(): boolean {
+    const isFull = this.#entries.size + this.#reserved >= this.#options.maxOpen;
+    return !isFull || this.#retireIdle(() => true);
+  }
+
+  /** Closes the least recently used idle client of those that are meant; false where there is none. */
+  #retireIdle(isMeant: (entry: Entry) => boolean): boolean {
     for (const entry of this.#entries.values()) {
-      if (entry.users > 0) continue;
+      if (entry.users > 0 || !isMeant(entry)) continue;
       void this.#retire(entry);
       return true;
     }
     return false;
   }
 
-  #full(): ConnectorError {
+  #full(limit: number): ConnectorError {
     const { maxOpen } = this.#options;
-    return new ConnectorError('unavailable', `all ${maxOpen} clients that may be open at once are in use`, {
-      details: { maxOpen },
+    const clients =
+      limit === maxOpen ? `all ${maxOpen} clients` : `the tenant's share, ${limit} of ${maxOpen} clients`;
+    const message = `${clients} that may be open at once are in use; try again when calls have ended, or raise maxOpenClients`;
+    return new ConnectorError('unavailable', message, {
+      details: { limit, maxOpen, asked: false, sent: false },
       retryAfterMs: 1_000,
     });
   }
@@ -203,7 +238,11 @@ export class OpenClients {
   }
 
   #drop(entry: Entry): void {
-    if (this.#entries.get(entry.key) === entry) this.#entries.delete(entry.key);
+    if (this.#entries.get(entry.key) !== entry) return;
+    this.#entries.delete(entry.key);
+    const left = this.#countOf(entry.tenantId) - 1;
+    if (left > 0) this.#counts.set(entry.tenantId, left);
+    else this.#counts.delete(entry.tenantId);
   }
 
   #scheduleSweep(): void {

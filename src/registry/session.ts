@@ -11,6 +11,7 @@ import type { VectorOpenContext } from '../connectors/vector/driver.ts';
 import type { Client, OpenContext } from '../contract/driver.ts';
 import type { ErrorCode } from '../errors/codes.ts';
 import { ConnectorError, isConnectorError } from '../errors/error.ts';
+import { isRefusedHere } from '../policies/circuit-breaker.ts';
 import { NEVER, type Call, type Policy, type Run } from '../policies/pipeline.ts';
 import { standardPolicies } from '../policies/standard.ts';
 import { cancelled } from '../contract/clock.ts';
@@ -161,8 +162,9 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
   }
 
   async #onClient<T>(call: Call, run: (client: C, call: Call) => Promise<T>): Promise<T> {
+    const { tenantId } = this.connector;
     const isUse = call.operation !== CHECK;
-    const lease = await this.#parts.clients.lease(this.#key, () => this.#open(), { isUse });
+    const lease = await this.#parts.clients.lease(this.#key, () => this.#open(), { tenantId, isUse });
     try {
       if (call.signal.aborted) throw cancelled(call.signal);
       return await run(lease.client, call);
@@ -286,6 +288,7 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
   /** The failure as callers see it, and as the figures count it. */
   #account(error: unknown, operation: string, taken: number): ConnectorError {
     const failure = this.#named(error, operation);
+    if (isRefusedHere(failure)) return failure;
     if (failure.code === 'auth_failed') {
       // Credentials that are no longer the connector's may well be refused.
       if (taken !== this.#taken) return failure;
@@ -322,10 +325,10 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
   }
 
   #standardPolicy(): Policy {
-    const { config, tenantId, connectorId } = this.connector;
+    const { config } = this.connector;
     return standardPolicies(
       {
-        key: JSON.stringify([tenantId, connectorId]),
+        key: this.#key,
         timeoutMs: config.timeoutSeconds * 1_000,
         maxRetries: config.maxRetries,
         retryDelayMs: config.retryDelaySeconds * 1_000,
