@@ -15,11 +15,11 @@ import {
   type WriteResult,
 } from '../../../driver.ts';
 import { Contents, type StoredFile } from './contents.ts';
-import { hold, type Held } from './kept.ts';
+import { forgetRemoved, hold, type Held } from './kept.ts';
 import { fileInfo, listPage } from './list.ts';
 import type { MemoryOptions } from './options.ts';
+import { isProcessFull, MIB, Room } from './room.ts';
 
-const MIB = 1024 * 1024;
 /** Small chunks are gathered up to this; no chunk that is read is longer. */
 const CHUNK_BYTES = 256 * 1024;
 /** What `readBytes` makes one array of at most. */
@@ -86,18 +86,23 @@ class MemoryFiles implements FileClient {
     const { contentType } = options;
     const metadata = options.metadata && Object.freeze({ ...options.metadata });
     this.#contents.check(path, options);
-    const taken = await this.#take(path, content, signal);
+    const contents = this.#contents;
+    const { chunks, size } = await this.#take(path, content, signal);
+    let held = size;
     try {
       await this.#held.mark();
       stopIfAborted(signal);
-      // From here on nothing is waited for, so that what holds now is what is replaced.
-      this.#contents.check(path, options);
-      const { chunks, size } = taken;
-      const lastModified = new Date(this.#clock.now());
-      const file = { chunks, size, lastModified, contentType, metadata };
-      return { path, size, etag: this.#contents.put(path, file, this.#maxBytes).etag };
+      const { etag } = await withRoom(() => {
+        // Nothing is waited for in here, so that what holds now is what is replaced, and nobody else takes the room.
+        contents.check(path, options);
+        contents.release(held);
+        held = 0;
+        const lastModified = new Date(this.#clock.now());
+        return contents.put(path, { chunks, size, lastModified, contentType, metadata }, this.#maxBytes);
+      });
+      return { path, size, etag };
     } finally {
-      this.#contents.release(taken.size);
+      contents.release(held);
     }
   }
 
@@ -109,7 +114,7 @@ class MemoryFiles implements FileClient {
     const { etag, ...file } = this.#require(from);
     if (from === to) return { path: to, size: file.size, etag };
     const lastModified = new Date(this.#clock.now());
-    const copied = this.#contents.put(to, { ...file, lastModified }, this.#maxBytes);
+    const copied = await withRoom(() => this.#contents.put(to, { ...file, lastModified }, this.#maxBytes));
     return { path: to, size: copied.size, etag: copied.etag };
   }
 
@@ -128,7 +133,7 @@ class MemoryFiles implements FileClient {
   async close(): Promise<void> {
     this.#held.letGo();
     // Whoever still knows this client must not keep the files of a connector that was removed.
-    this.#contents = new Contents(0);
+    this.#contents = new Contents(0, new Room(0));
   }
 
   #require(path: string): StoredFile {
@@ -142,14 +147,14 @@ class MemoryFiles implements FileClient {
     const contents = this.#contents;
     const chunks: Uint8Array[] = [];
     let size = 0;
-    const reserve = (bytes: number) => {
+    const reserve = async (bytes: number) => {
       stopIfAborted(signal);
-      contents.reserve(path, bytes, this.#maxBytes);
+      await withRoom(() => contents.reserve(path, bytes, this.#maxBytes));
       size += bytes;
     };
     try {
       if (content instanceof Uint8Array) {
-        reserve(content.byteLength);
+        await reserve(content.byteLength);
         chunks.push(new Uint8Array(content));
         return { chunks, size };
       }
@@ -160,7 +165,7 @@ class MemoryFiles implements FileClient {
         used = 0;
       };
       for await (const chunk of content) {
-        reserve(chunk.byteLength);
+        await reserve(chunk.byteLength);
         if (used + chunk.byteLength > CHUNK_BYTES) flush();
         if (chunk.byteLength > CHUNK_BYTES / 4) {
           flush();
@@ -176,6 +181,17 @@ class MemoryFiles implements FileClient {
       contents.release(size);
       throw error;
     }
+  }
+}
+
+/** Takes room of the process; where there is none, what removed connectors left is forgotten before it is said so. */
+async function withRoom<T>(take: () => T): Promise<T> {
+  try {
+    return take();
+  } catch (error) {
+    if (!isProcessFull(error)) throw error;
+    await forgetRemoved();
+    return take();
   }
 }
 

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { ConnectorError, type ClientWriteOptions, type FileMetadata } from '../../../driver.ts';
+import { MIB, type Room } from './room.ts';
 import { SortedPaths } from './sorted-paths.ts';
 
 /** What a file takes besides its content and its path, about. */
@@ -26,9 +27,12 @@ export class Contents {
   #usedBytes = 0;
   /** What writes in progress have taken in. */
   #pendingBytes = 0;
+  /** What is used and pending here is taken of it; undefined once the contents are forgotten. */
+  #room: Room | undefined;
 
-  constructor(nowMs: number) {
+  constructor(nowMs: number, room: Room) {
     this.startedAt = new Date(nowMs);
+    this.#room = room;
   }
 
   get usedBytes(): number {
@@ -55,17 +59,25 @@ export class Contents {
   /**
    * Holds room for more of a file that is being written, whose predecessor goes when it is whole.
    *
-   * @throws ConnectorError `payload_too_large`.
+   * @throws ConnectorError `payload_too_large` of this connector, or of the process.
    */
   reserve(path: string, bytes: number, maxBytes: number): void {
     const replaced = this.#files.get(path);
     const goes = replaced === undefined ? 0 : costOf(path, replaced);
     if (this.#usedBytes - goes + this.#pendingBytes + bytes > maxBytes) throw full(maxBytes);
+    this.#room?.take(bytes);
     this.#pendingBytes += bytes;
   }
 
   release(bytes: number): void {
+    this.#room?.take(-bytes);
     this.#pendingBytes -= bytes;
+  }
+
+  /** Gives back the room of all files, for which nobody asks any more. */
+  forget(): void {
+    this.#room?.take(-this.#usedBytes - this.#pendingBytes);
+    this.#room = undefined;
   }
 
   /** Puts a file in its place, with a tag that none has had. */
@@ -92,19 +104,24 @@ export class Contents {
     if (file === undefined) return false;
     this.#files.delete(path);
     this.paths.remove(path);
-    this.#usedBytes -= costOf(path, file);
+    this.#use(-costOf(path, file));
     return true;
   }
 
   #replace(path: string, file: StoredFile, maxBytes: number): StoredFile {
     const replaced = this.#files.get(path);
     const goes = replaced === undefined ? 0 : costOf(path, replaced);
-    const used = this.#usedBytes - goes + costOf(path, file);
-    if (used > maxBytes) throw full(maxBytes);
-    this.#usedBytes = used;
+    const more = costOf(path, file) - goes;
+    if (this.#usedBytes + more > maxBytes) throw full(maxBytes);
+    this.#use(more);
     this.#files.set(path, file);
     if (replaced === undefined) this.paths.add(path);
     return file;
+  }
+
+  #use(bytes: number): void {
+    this.#room?.take(bytes);
+    this.#usedBytes += bytes;
   }
 }
 
@@ -116,7 +133,7 @@ function costOf(path: string, { size, metadata }: StoredFile): number {
 function full(maxBytes: number): ConnectorError {
   return new ConnectorError(
     'payload_too_large',
-    `the files of this connector take at most ${maxBytes / 1024 / 1024} MB (max_mb)`,
+    `the files of this connector take at most ${maxBytes / MIB} MB (max_mb)`,
     { details: { maxBytes } },
   );
 }

@@ -1,6 +1,7 @@
 import { defineFileDriver, PRESIGNED_BY_SERVER } from '../../../driver.ts';
 import { openMemory } from './client.ts';
 import { memoryOptions } from './options.ts';
+import { MIB, PROCESS_MB } from './room.ts';
 
 export default defineFileDriver({
   kind: 'file',
@@ -18,7 +19,7 @@ export default defineFileDriver({
     contentType: true,
     metadata: true,
     // The most that `max_mb` allows.
-    limits: { pathBytes: 1024, fileBytes: 4096 * 1024 * 1024 },
+    limits: { pathBytes: 1024, fileBytes: PROCESS_MB * MIB },
   },
   open: openMemory,
 });

@@ -1,5 +1,6 @@
 import { access, mkdir } from 'node:fs/promises';
 import { Contents } from './contents.ts';
+import { processRoom } from './room.ts';
 
 /** Contents in this process, and the folder whose removal with its connector ends them. */
 type Kept = { readonly contents: Contents; readonly folder: string; clients: number; isMarked: boolean };
@@ -19,13 +20,18 @@ export type Held = {
  * The contents of a connector, which outlive its clients: those that a closed client left are there for the next one.
  *
  * A driver is not told when a connector is removed. Its folder is removed with it, so contents whose folder was made and
- * is gone are forgotten, at the next opening of any connector of this driver.
+ * is gone are forgotten, at the next opening of any connector of this driver, or where room is needed.
  */
 export async function hold(connectorId: string, folder: string, nowMs: number): Promise<Held> {
   await forgetRemoved();
   // Two registries in one process may each have a connector of that id.
   const key = JSON.stringify([connectorId, folder]);
-  const own = kept.get(key) ?? { contents: new Contents(nowMs), folder, clients: 0, isMarked: false };
+  const own = kept.get(key) ?? {
+    contents: new Contents(nowMs, processRoom),
+    folder,
+    clients: 0,
+    isMarked: false,
+  };
   kept.set(key, own);
   own.clients += 1;
   let isHeld = true;
@@ -45,7 +51,8 @@ export async function hold(connectorId: string, folder: string, nowMs: number): 
   };
 }
 
-async function forgetRemoved(): Promise<void> {
+/** Forgets the contents of connectors that were removed. */
+export async function forgetRemoved(): Promise<void> {
   const marked = [...kept].filter(([, { isMarked }]) => isMarked);
   await Promise.all(
     marked.map(async ([key, own]) => {
@@ -53,7 +60,9 @@ async function forgetRemoved(): Promise<void> {
         () => true,
         (error: NodeJS.ErrnoException) => error.code !== 'ENOENT',
       );
-      if (!isThere && kept.get(key) === own) kept.delete(key);
+      if (isThere || kept.get(key) !== own) return;
+      kept.delete(key);
+      own.contents.forget();
     }),
   );
 }

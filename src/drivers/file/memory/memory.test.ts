@@ -123,6 +123,37 @@ describe('files in memory', () => {
     expect(outcomes.filter(({ status }) => status === 'rejected').length).toBeGreaterThan(0);
   });
 
+  it('of all connectors take no more than a process has for them, and what was removed counts for nothing', async () => {
+    const large = await open('large', { max_mb: 512 });
+    onTestFinished(() => rm(join(root, 'large'), { recursive: true, force: true }));
+    // Copies count as what they are, though they share their content here.
+    await large.write('0', new Uint8Array(120 * MIB), {}, NEVER);
+    for (const copy of ['1', '2', '3']) await large.copy?.('0', copy, NEVER);
+    const other = await opened('other-tenant');
+    const full = {
+      code: 'payload_too_large',
+      message: expect.stringMatching(/of this process take at most 512 MB/),
+    };
+    const streamed = async function* () {
+      for (let i = 0; i < 40; i += 1) yield new Uint8Array(MIB);
+    };
+    await expect(other.write('bytes', new Uint8Array(40 * MIB), {}, NEVER)).rejects.toMatchObject(full);
+    await expect(other.write('stream', streamed(), {}, NEVER)).rejects.toMatchObject(full);
+    // What was refused has taken nothing, and what is deleted or replaced is given back.
+    for (let again = 0; again < 4; again += 1) await other.write('more', new Uint8Array(10 * MIB), {}, NEVER);
+    await large.delete('1', NEVER);
+    await other.write('stream', streamed(), {}, NEVER);
+    await expect(large.copy?.('0', '1', NEVER)).rejects.toMatchObject(full);
+    await other.delete('stream', NEVER);
+    await large.copy?.('0', '1', NEVER);
+    await large.close();
+    await expect(other.write('stream', streamed(), {}, NEVER)).rejects.toMatchObject(full);
+    await rm(join(root, 'large'), { recursive: true });
+    // Nobody opens a connector in between.
+    await other.write('stream', streamed(), {}, NEVER);
+    expect(await names(other)).toEqual(['more', 'stream']);
+  });
+
   it('hold room for all that are written at once', async () => {
     const client = await opened('at-once', { max_mb: 1 });
     const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
