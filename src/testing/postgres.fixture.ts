@@ -19,6 +19,7 @@ export type TestPostgres = {
   pause(): { resume(): void };
   /** Starts it again where it was. */
   start(): Promise<void>;
+  /** Also where it stands still. */
   close(): Promise<void>;
 };
 
@@ -72,6 +73,11 @@ export async function startPostgres(): Promise<TestPostgres> {
     'max_connections=200',
   ];
   let server: ChildProcess | undefined;
+  let standingStill: readonly number[] = [];
+  const resume = () => {
+    for (const pid of standingStill) signalIfThere(pid, 'SIGCONT');
+    standingStill = [];
+  };
   const start = async () => {
     server = spawn(join(binaries, 'postgres'), options, { ...as, stdio: 'ignore' });
     await untilReady(url, server);
@@ -94,14 +100,12 @@ export async function startPostgres(): Promise<TestPostgres> {
       process.kill(postmaster, 'SIGSTOP');
       const children = childrenOf(postmaster);
       for (const pid of children) signalIfThere(pid, 'SIGSTOP');
-      return {
-        resume() {
-          for (const pid of [...children, postmaster]) signalIfThere(pid, 'SIGCONT');
-        },
-      };
+      standingStill = [...children, postmaster];
+      return { resume };
     },
     start,
     async close() {
+      resume();
       await end('SIGINT');
       rmSync(root, { recursive: true, force: true });
     },

@@ -36,6 +36,7 @@ export class ClusterServer {
   readonly #options: ClusterServerOptions;
   #child: ChildProcessByStdio<null, null, Readable> | undefined;
   #said = '';
+  #isAbandoned = false;
 
   constructor(options: ClusterServerOptions) {
     this.#options = options;
@@ -47,8 +48,9 @@ export class ClusterServer {
     return !isRunning(this.#child);
   }
 
-  /** Starts it, without waiting until it is ready. */
+  /** Starts it, without waiting until it is ready. @throws Error when it was abandoned. */
   start(): void {
+    if (this.#isAbandoned) throw new Error(`${this.name} is not to be started again`);
     const { port, dataDir, env } = this.#options;
     const child = spawn(process.execPath, [MAIN, 'serve', '--port', String(port), '--data-dir', dataDir], {
       stdio: ['ignore', 'ignore', 'pipe'],
@@ -123,8 +125,9 @@ export class ClusterServer {
     this.resumedAtMs = performance.now();
   }
 
-  /** Leaves nothing behind, whatever happened. */
+  /** Leaves nothing behind, whatever happened, and whoever would start it again. */
   abandon(): Promise<void> {
+    this.#isAbandoned = true;
     return endChild(this.#child, 'SIGKILL');
   }
 

@@ -29,9 +29,9 @@ describe.skipIf(missing !== undefined)(
   `three servers as one registry, seed ${seed}`,
   { concurrent: true },
   () => {
-    it('lose nothing while servers, their database and their Redis go away', async () => {
+    it('lose nothing while servers, their database and their Redis go away', async ({ signal }) => {
       const parts = ['kills', 'database', 'redis', 'histories'] as const;
-      expect(await runCluster({ seed, say, parts, sizes: SHORT })).toEqual([]);
+      expect(await runCluster({ seed, say, parts, sizes: SHORT, signal })).toEqual([]);
     }, 180_000);
 
     it('run each call once where one stands still past its lease, stops, or is asked the same as another', async () => {
@@ -57,8 +57,8 @@ describe.skipIf(missing !== undefined)(
 
 // By itself: what is to be in force within a second is measured.
 describe.skipIf(missing !== undefined)(`three servers that work alone, seed ${seed}`, () => {
-  it('know of each other’s changes within a second, and add up what all of them do', async () => {
+  it('know of each other’s changes within a second, and add up what all of them do', async ({ signal }) => {
     const parts = ['propagation', 'counters'] as const;
-    expect(await runCluster({ seed, say, parts, sizes: SHORT })).toEqual([]);
+    expect(await runCluster({ seed, say, parts, sizes: SHORT, signal })).toEqual([]);
   }, 180_000);
 });

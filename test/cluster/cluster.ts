@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -39,12 +38,16 @@ export type Cluster = {
 
 /** Starts everything, and resolves when every server is ready. */
 export async function startCluster(): Promise<Cluster> {
-  const postgres = await startPostgres();
-  const redis = await startRedis();
+  // What was started before something fails, or before the end, is ended from the last to the first.
+  await using started = new AsyncDisposableStack();
+  const postgres = started.adopt(await startPostgres(), ({ close }) => close());
+  const redis = started.adopt(await startRedis(), ({ close }) => close());
   const { own } = redis;
   if (!own) throw new Error('the Redis of CONNECTORS_TEST_REDIS_URL is not ours to stop');
-  const root = await mkdtemp(join(tmpdir(), 'connector-registry-cluster-'));
-  const backend = await startBackend();
+  const root = started.adopt(await mkdtemp(join(tmpdir(), 'connector-registry-cluster-')), (folder) =>
+    rm(folder, { recursive: true, force: true }),
+  );
+  const backend = started.adopt(await startBackend(), ({ close }) => close());
   const databaseUrl = await postgres.database();
   const env = {
     CONNECTORS_DATABASE_URL: databaseUrl,
@@ -56,51 +59,41 @@ export async function startCluster(): Promise<Cluster> {
     CONNECTORS_EGRESS_ALLOW_PRIVATE: 'true',
   };
   const faults: string[] = [];
-  const calls = new Calls(faults);
+  const calls = started.adopt(new Calls(faults), (calls) => calls.close());
   const ports = await freePorts(SERVERS);
   const servers = ports.map((port, at) => {
     const name = `server ${at + 1}`;
-    return new ClusterServer({ name, port, dataDir: join(root, `data-${at}`), env });
+    const server = new ClusterServer({ name, port, dataDir: join(root, `data-${at}`), env });
+    return started.adopt(server, (server) => server.abandon());
   });
-  const close = async () => {
-    await Promise.all(servers.map((server) => server.abandon()));
-    await backend.close();
-    await redis.close();
-    await calls.close();
-    await postgres.close();
-    await rm(root, { recursive: true, force: true });
+  // At once: one of them makes the schema.
+  for (const server of servers) server.start();
+  await Promise.all(servers.map((server) => server.ready()));
+  await query(databaseUrl, ...END_WATCH);
+  const adminKey = servers.map((server) => server.firstKey).find((key) => key !== undefined);
+  if (adminKey === undefined) throw new Error('no server showed the key of an administrator');
+  const server = (at: number): ClusterServer => {
+    const found = servers[at % servers.length];
+    if (!found) throw new Error('there are no servers');
+    return found;
   };
-  try {
-    // At once: one of them makes the schema.
-    for (const server of servers) server.start();
-    await Promise.all(servers.map((server) => server.ready()));
-    await query(databaseUrl, ...END_WATCH);
-    const adminKey = servers.map((server) => server.firstKey).find((key) => key !== undefined);
-    if (adminKey === undefined) throw new Error('no server showed the key of an administrator');
-    const server = (at: number): ClusterServer => {
-      const found = servers[at % servers.length];
-      if (!found) throw new Error('there are no servers');
-      return found;
-    };
-    const made = await calls.ask(server(0), 'POST', `/keys?tenant_id=${TENANT}`, {
-      body: { role: 'admin', label: 'the cluster suite' },
-      apiKey: adminKey,
-    });
-    if (made?.status !== 201) throw new Error(`no key: ${JSON.stringify(made)}`);
-    calls.apiKey = String(made.body['key']);
-    return {
-      ...{ servers, server, postgres, faults, calls, close },
-      redis: own,
-      pick: (random) => random.pick(servers.filter(({ isPaused }) => !isPaused)),
-      functionsUrl: backend.url,
-      // The shape is that of the program.
-      runs: async () => (await (await fetch(`${backend.url}/runs`)).json()) as Runs,
-      sql: (...statements) => query(databaseUrl, ...statements),
-    };
-  } catch (error) {
-    await close();
-    throw error;
-  }
+  const made = await calls.ask(server(0), 'POST', `/keys?tenant_id=${TENANT}`, {
+    body: { role: 'admin', label: 'the cluster suite' },
+    apiKey: adminKey,
+  });
+  if (made?.status !== 201) throw new Error(`no key: ${JSON.stringify(made)}`);
+  calls.apiKey = String(made.body['key']);
+  const kept = started.move();
+  return {
+    ...{ servers, server, postgres, faults, calls },
+    close: () => kept.disposeAsync(),
+    redis: own,
+    pick: (random) => random.pick(servers.filter(({ isPaused }) => !isPaused)),
+    functionsUrl: backend.url,
+    // The shape is that of the program.
+    runs: async () => (await (await fetch(`${backend.url}/runs`)).json()) as Runs,
+    sql: (...statements) => query(databaseUrl, ...statements),
+  };
 }
 
 /**
@@ -125,6 +118,8 @@ async function startBackend(): Promise<Backend> {
   const child = spawn(process.execPath, [join(import.meta.dirname, 'function-backend.ts')], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  const [line] = (await once(createInterface({ input: child.stdout }), 'line')) as [string];
-  return { url: `http://127.0.0.1:${line}`, close: () => endChild(child, 'SIGKILL') };
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const { value: port } = await lines.next();
+  if (port === undefined) throw new Error('the functions ended by themselves');
+  return { url: `http://127.0.0.1:${port}`, close: () => endChild(child, 'SIGKILL') };
 }

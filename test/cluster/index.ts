@@ -5,6 +5,7 @@
  *     npm run test:cluster [-- --only kills,database --seed 7 --share 0.1]
  */
 import { randomInt } from 'node:crypto';
+import { constants } from 'node:os';
 import { parseArgs } from 'node:util';
 import { FULL, type Part, PARTS, runCluster, type Sizes } from './run.ts';
 
@@ -25,9 +26,23 @@ const parts = values.only.split(',').map((name): Part => {
   return part;
 });
 console.log(`seed ${values.seed}`);
+const end = new AbortController();
+let endedBy: 'SIGINT' | 'SIGTERM' | undefined;
+// As often as it comes: npm passes on what the terminal sends to both.
+for (const name of ['SIGINT', 'SIGTERM'] as const)
+  process.on(name, () => {
+    endedBy ??= name;
+    end.abort(new Error(`ended by ${name}`));
+  });
 const faults = await runCluster({
   ...{ seed: Number(values.seed), parts, sizes: scaled(FULL, Number(values.share)) },
   say: (line) => console.log(line),
+  signal: end.signal,
+}).catch((error: unknown) => {
+  if (endedBy === undefined) throw error;
+  console.error(`cluster: ${String(error)}`);
+  // What the part had begun may still wait for something.
+  process.exit(128 + constants.signals[endedBy]);
 });
 for (const fault of faults.slice(0, MAX_SHOWN)) console.error(fault);
 const seconds = ((performance.now() - startMs) / 1_000).toFixed(0);

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { startCluster, type Cluster } from './cluster.ts';
 import { addUp } from './counters.ts';
 import { breakDatabase } from './database-faults.ts';
@@ -87,18 +88,34 @@ export type RunOptions = {
   readonly parts: readonly Part[];
   /** Hears the figures of each part. */
   readonly say: (line: string) => void;
+  /** Ends it in the midst of a part. */
+  readonly signal: AbortSignal;
 };
 
-/** Runs parts one after another on one cluster; everything that was not as it is promised. */
-export async function runCluster({ seed, sizes, parts, say }: RunOptions): Promise<readonly string[]> {
+/**
+ * Runs parts one after another on one cluster; everything that was not as it is promised.
+ *
+ * Whether it fails or is told to end, nothing that it started is left.
+ */
+export async function runCluster({
+  seed,
+  sizes,
+  parts,
+  say,
+  signal,
+}: RunOptions): Promise<readonly string[]> {
   const random = seededRandom(seed);
   const cluster = await startCluster();
   try {
+    const told: Promise<readonly string[]> = once(signal, 'abort');
     for (const part of parts) {
+      signal.throwIfAborted();
       const known = cluster.faults.length;
       const startMs = performance.now();
-      for (const line of await RUN[part]({ cluster, random: random.fork(part), sizes }))
-        say(`${part}: ${line}`);
+      const lines = await Promise.race([RUN[part]({ cluster, random: random.fork(part), sizes }), told]);
+      // A part that is cut short fails by itself at what is ended below.
+      signal.throwIfAborted();
+      for (const line of lines) say(`${part}: ${line}`);
       const seconds = ((performance.now() - startMs) / 1_000).toFixed(0);
       say(`${part}: ${cluster.faults.length - known} faults, ${seconds} s`);
     }

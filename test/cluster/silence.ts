@@ -17,6 +17,8 @@ export async function cutListeners({ sql }: Cluster): Promise<() => Promise<void
       await wait(CUT_EVERY_MS);
     }
   })();
+  // Whoever ends it hears of it.
+  cutting.catch(() => {});
   return async () => {
     over.abort();
     await cutting;
