@@ -141,23 +141,19 @@ export async function readPostgres(url: string): Promise<{ readonly db: Database
     enable_sort: 'off',
   };
   const pool = openPool(pg, url, settings, { max: 1 });
-  const { promise: ended, resolve: end } = Promise.withResolvers<void>();
-  const { promise: begun, resolve: begin, reject: fail } = Promise.withResolvers<Database>();
-  const whole = tenantDatabase(pool, ALL_TENANTS, parsers(pg))
-    .transaction()
-    .execute(async (db) => {
-      begin(db);
-      await ended;
-    });
-  whole.catch(fail);
+  const whole = tenantDatabase(pool, ALL_TENANTS, parsers(pg)).startTransaction();
+  const db = await whole.execute().catch(async (error: unknown) => {
+    await pool.end();
+    throw error;
+  });
   return {
-    db: await begun.catch(async (error: unknown) => {
-      await pool.end();
-      throw error;
-    }),
+    db,
     async close() {
-      end();
-      await whole.catch(() => {});
+      // Nothing is to be kept; the connection is let go of either way.
+      await db
+        .rollback()
+        .execute()
+        .catch(() => {});
       await pool.end();
     },
   };
