@@ -72,6 +72,7 @@ async function prepareChange(
   const before = connector.record;
   checkVersion(patch, before.version);
   const changed = patch.config && ConnectorConfig.fromDict({ ...before.config.toDict(), ...patch.config });
+  if (changed) parts.resultsGuard.checkChange(before, changed);
   const prepared = changed && (await prepareConfig(before, changed, { admin }, parts));
   if (patch.status) checkStatusMove(statusOf(connector, prepared), patch.status);
   const record = {

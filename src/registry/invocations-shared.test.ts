@@ -229,7 +229,7 @@ describe.skipIf(noPostgres !== undefined)('invocations of two servers on one dat
         ...{ tenantId: 'ops', name: 'results', provider: 'shared', connectorId: 'kept-here' },
         ...{ config: { maxRetries: 0 } },
       });
-      const options = { files, resultsConnector: 'kept-here' };
+      const options = { files, resultsConnector: store.connectorId };
       const [a, b] = [await server(url, large, options), await server(url, large, options)];
       const here = await a.registry.createServerlessConnector({
         ...{ tenantId: 'Acme', name: 'f', provider: 'proven', resultTtlSeconds: 60 },
@@ -286,6 +286,43 @@ describe.skipIf(noPostgres !== undefined)('invocations of two servers on one dat
         await expect(opened).rejects.toMatchObject({ code: 'invalid_argument' });
         await expect(opened).rejects.toThrow(why);
       }
+    });
+
+    it('are not within the reach of a tenant: their connector stays, leads nowhere else, and nobody has a key of it', async () => {
+      const { url, a } = await filed();
+      const { registry } = a;
+      const refused = async (done: Promise<unknown>, why: RegExp) => {
+        await expect(done).rejects.toMatchObject({ code: 'invalid_state' });
+        await expect(done).rejects.toThrow(why);
+      };
+      const so = (what: string) =>
+        new RegExp(
+          `^connector kept-here keeps .*, so ${what}.*; name another one in CONNECTORS_RESULTS_CONNECTOR`,
+        );
+      await refused(registry.delete('kept-here'), so('it cannot be removed'));
+      await refused(registry.clearTenant('ops'), so('it cannot be removed'));
+      await refused(registry.forTenant('ops').delete('kept-here'), so('it cannot be removed'));
+      await refused(
+        registry.update('kept-here', { config: { endpoint: 'https://elsewhere.example' } }),
+        so('its endpoint and options cannot change'),
+      );
+      await refused(
+        registry.keys.create({ tenantId: 'ops', role: 'reader' }),
+        so('tenant "ops" can have no keys'),
+      );
+      // To others it is what it always was.
+      expect(await registry.forTenant('acme').delete('kept-here')).toBe(false);
+      await registry.update('kept-here', { name: 'results of all', config: { timeoutSeconds: 5 } });
+      // A server without the setting makes one all the same.
+      const other = await server(url, echo);
+      const { record } = await other.registry.keys.create({ tenantId: 'ops', role: 'reader' });
+      const opened = () => serverOn(url, echo, { resultsConnector: 'kept-here' });
+      await expect(opened()).rejects.toMatchObject({ code: 'invalid_argument' });
+      await expect(opened()).rejects.toThrow(
+        new RegExp(
+          `CONNECTORS_RESULTS_CONNECTOR .* tenant "ops" of "kept-here" has key ${record.keyId}: revoke it`,
+        ),
+      );
     });
   });
 });

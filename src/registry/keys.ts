@@ -2,6 +2,7 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Clock } from '../contract/clock.ts';
 import { ConnectorError, invalidField } from '../errors/error.ts';
 import type { ApiKeyRecord, Role, Store } from '../store/store.ts';
+import { ResultsGuard } from './results-connector.ts';
 
 const REMEMBERED_KEYS = 1_000;
 
@@ -21,17 +22,24 @@ export type MadeApiKey = { readonly key: string; readonly record: ApiKeyRecord }
 export class ApiKeys {
   readonly #store: Store;
   readonly #clock: Clock;
+  readonly #guard: ResultsGuard;
   /** Keys that were found lately, by hash; forgotten as soon as any key is revoked. */
   readonly #found = new Map<string, ApiKeyRecord>();
   #revocations = 0;
 
-  constructor(store: Store, clock: Clock) {
+  constructor(store: Store, clock: Clock, guard = new ResultsGuard()) {
     this.#store = store;
     this.#clock = clock;
+    this.#guard = guard;
   }
 
-  /** A new key: `key` is shown this once, and only its hash is stored. @throws ConnectorError `invalid_argument`. */
+  /**
+   * A new key: `key` is shown this once, and only its hash is stored.
+   *
+   * @throws ConnectorError `invalid_argument`; `invalid_state` for the tenant of the file connector for results.
+   */
   async create(wanted: NewApiKey): Promise<MadeApiKey> {
+    this.#guard.checkKey(wanted.tenantId);
     const made = this.#make(wanted);
     await this.#store.insertKey(made.record);
     return made;

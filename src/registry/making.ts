@@ -103,12 +103,15 @@ export async function prepareConfig(
  * place, as the same one. Without its credentials a driver may take the host's own identity in their place.
  */
 function staysTrusted(before: ConnectorConfig, changed: ConnectorConfig): boolean {
-  const leadsTo = ({ endpoint, authType, options }: ConnectorConfig): string =>
-    JSON.stringify([endpoint ?? null, authType ?? null, options]);
   return (
     leadsTo(changed) === leadsTo(before) &&
     Object.keys(before.credentials).every((name) => Object.hasOwn(changed.credentials, name))
   );
+}
+
+/** Where a configuration leads, and as what; two that lead to the same place have the same text. */
+export function leadsTo({ endpoint, authType, options }: ConnectorConfig): string {
+  return JSON.stringify([endpoint ?? null, authType ?? null, options]);
 }
 
 /**

@@ -19,6 +19,7 @@ import { silentLog } from './log.ts';
 import { OpenClients } from './open-clients.ts';
 import type { Emit, Parts } from './parts.ts';
 import { Prober } from './prober.ts';
+import { ResultsGuard } from './results-connector.ts';
 import { SignedAddresses } from './signed-addresses.ts';
 
 /**
@@ -134,6 +135,7 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
       const ring = await openKeyring(store, { file: dataDir && join(dataDir.path, KEY_FILE), env });
       await store.peers?.join({ keyIds: ring.ids });
       await adoptKeyring(ring, store, clock);
+      const resultsGuard = new ResultsGuard();
       const told = unfailing(emit, log);
       const sealing = cipher(ring);
       const addresses = new SignedAddresses({ cipher: sealing, clock, serverUrl: options.publicUrl });
@@ -162,6 +164,7 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
           log,
           maxConcurrent: options.maxInvocations ?? 64,
         }),
+        resultsGuard,
         prober: new Prober((options.probeSeconds ?? 0) * 1_000),
         counters: limits.counters,
         addresses,
@@ -174,7 +177,7 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
       };
       return {
         parts,
-        keys: new ApiKeys(store, clock),
+        keys: new ApiKeys(store, clock, resultsGuard),
         keyring: new Keyring({ store, ring, cipher: sealing, clock, log }),
         graceMs,
         async announce(url) {

@@ -13,6 +13,7 @@ import type { Homes } from './homes.ts';
 import type { InvocationWork } from './invocation-work.ts';
 import type { OpenClients } from './open-clients.ts';
 import type { Prober } from './prober.ts';
+import type { ResultsGuard } from './results-connector.ts';
 import type { SignedAddresses } from './signed-addresses.ts';
 
 /** What happens in a registry, by event name. */
@@ -42,6 +43,7 @@ export type Parts = {
   readonly folders: Folders;
   readonly homes: Homes;
   readonly invocations: InvocationWork;
+  readonly resultsGuard: ResultsGuard;
   readonly prober: Prober;
   readonly counters: RateLimitCounters;
   readonly addresses: SignedAddresses;

@@ -218,6 +218,7 @@ export class ConnectorRegistry implements AsyncDisposable {
   /** Removes a connector, and what an embedded engine stored for it; false where there was none. */
   async delete(connectorId: string, { tenantId }: Scope = {}): Promise<boolean> {
     const connector = await this.get(connectorId, { tenantId }).catch(absent);
+    if (connector) this.#parts.resultsGuard.checkRemoval(connector);
     if (!connector || !(await this.#parts.store.deleteConnector(connector.tenantId, connectorId)))
       return false;
     await this.#live.forget([connectorId]);
@@ -246,6 +247,7 @@ export class ConnectorRegistry implements AsyncDisposable {
   /** Removes every connector of a tenant and all that embedded engines stored for it; the number removed. */
   async clearTenant(tenantId: string): Promise<number> {
     parseWith(tenantIdSchema, tenantId, 'tenant_id');
+    this.#parts.resultsGuard.checkRemoval({ tenantId });
     const ids = await this.#parts.store.clearTenant(tenantId);
     await this.#live.forget(ids);
     for (const connectorId of ids) this.#emit('removed', { tenantId, connectorId });
@@ -349,9 +351,9 @@ export class ConnectorRegistry implements AsyncDisposable {
   }
 
   /** What other processes changed is in force here from now on. */
-  async #heed({ connectorIds, keys }: Change): Promise<void> {
+  async #heed({ connectorIds, removed, keys }: Change): Promise<void> {
     if (keys) this.#assembly.keys.forget();
-    await this.#live.refresh(connectorIds, { isTold: connectorIds !== 'all' });
+    await this.#live.refresh(connectorIds, removed);
   }
 
   #prepare(dict: unknown, options: MakeOptions): Promise<NewConnector> {

@@ -1,9 +1,10 @@
 import type { BaseConnector } from '../connectors/base.ts';
 import { FileConnector } from '../connectors/file/connector.ts';
 import { ServerlessConnector } from '../connectors/serverless/connector.ts';
-import { ConnectorError, invalidField } from '../errors/error.ts';
+import { ConnectorError } from '../errors/error.ts';
 import { isAtHome } from './making.ts';
 import type { Parts } from './parts.ts';
+import { resultsConnector } from './results-connector.ts';
 import { absent } from './session.ts';
 
 /** How often folders are swept. */
@@ -25,12 +26,12 @@ export type TakingUp = {
  */
 export async function takeUpWork(
   parts: Parts,
-  { get, resultsConnector, resume }: TakingUp,
+  { get, resultsConnector: wanted, resume }: TakingUp,
 ): Promise<{ readonly stopSweeping: () => Promise<void> }> {
   const { clock, log, invocations, prober } = parts;
-  if (resultsConnector !== undefined) await checkResultsConnector(resultsConnector, get, parts);
+  if (wanted !== undefined) parts.resultsGuard.guard(await resultsConnector(wanted, get, parts));
   invocations.results.use({
-    connectorId: resultsConnector,
+    connectorId: wanted,
     async find(connectorId) {
       const connector = await get(connectorId);
       if (connector instanceof FileConnector) return connector;
@@ -78,20 +79,4 @@ export async function functionsOf(
 ): Promise<ServerlessConnector | undefined> {
   const connector = await get(connectorId).catch(absent);
   return connector instanceof ServerlessConnector ? connector : undefined;
-}
-
-async function checkResultsConnector(
-  connectorId: string,
-  get: TakingUp['get'],
-  { catalog, store }: Parts,
-): Promise<void> {
-  const wrong = (message: string) => invalidField('CONNECTORS_RESULTS_CONNECTOR (resultsConnector)', message);
-  const connector = await get(connectorId).catch(absent);
-  if (!(connector instanceof FileConnector))
-    throw wrong(`is the id of a file connector, and there is none with the id "${connectorId}"`);
-  const { driver } = await catalog.load('file', connector.provider);
-  if (store.peers && !driver.remote)
-    throw wrong(
-      `is a file connector that all servers reach; "${connectorId}" keeps its files on one (${connector.provider})`,
-    );
 }
