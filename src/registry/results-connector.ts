@@ -30,7 +30,7 @@ export async function resultsConnector(
       `is a file connector that all servers reach; "${connectorId}" keeps its files on one (${connector.provider})`,
     );
   const { tenantId } = connector;
-  const [key] = (await store.listKeys(tenantId)).filter(({ revokedAt }) => revokedAt === null);
+  const key = (await store.listKeys(tenantId)).find(({ revokedAt }) => revokedAt === null);
   if (key)
     throw wrong(
       `is a file connector of a tenant that nobody has a key of, as it keeps the results of all; tenant "${tenantId}" of ` +
