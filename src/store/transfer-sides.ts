@@ -14,6 +14,8 @@ export type Side = {
   /** The place, without a password: for people, and to know it again. */
   readonly name: string;
   readonly db: Database;
+  /** @throws ConnectorError `invalid_state` where something serves it by now, which may have changed it since. */
+  checkUnserved(): Promise<void>;
   close(): Promise<void>;
 };
 
@@ -67,16 +69,26 @@ function placeOf(place: string, path: string): Place {
 
 async function postgresSource(url: string): Promise<Side> {
   const { readPostgres } = await import('./postgres.ts');
-  const { db, close } = await readPostgres(url).catch(named(url));
-  const side = { name: shownUrl(url), db, close };
-  return refuseServed(side);
+  const look = () => readPostgres(url).catch(named(url));
+  const { db, close } = await look();
+  const name = shownUrl(url);
+  return unserved({
+    name,
+    db,
+    async checkUnserved() {
+      // The first look sees what was there when it began, and no server that came later.
+      const now = await look();
+      await refuseServed(name, now.db).finally(() => now.close());
+    },
+    close,
+  });
 }
 
 async function postgresTarget(url: string): Promise<Side> {
   const { openPostgres } = await import('./postgres.ts');
   const engine = await openPostgres(url).catch(named(url));
-  const side = { name: shownUrl(url), db: engine.writer(null), close: () => engine.close() };
-  return refuseServed(side);
+  const [name, db] = [shownUrl(url), engine.writer(null)];
+  return unserved({ name, db, checkUnserved: () => refuseServed(name, db), close: () => engine.close() });
 }
 
 /** Says which of two databases it is. */
@@ -92,14 +104,30 @@ function named(url: string) {
   };
 }
 
-async function refuseServed(side: Side): Promise<Side> {
-  // Where the schema is not there yet nobody serves it.
-  const { rows } = await SERVING.execute(side.db).catch(() => ({ rows: [] }));
-  if (rows.length === 0) return side;
-  await side.close();
-  const ids = rows.map((row) => row.server_id).join(', ');
-  throw new ConnectorError('invalid_state', `${side.name} is served by ${ids}; stop them first`);
+/** A side that nothing serves now; otherwise it is closed. */
+async function unserved(side: Side): Promise<Side> {
+  try {
+    await refuseServed(side.name, side.db);
+    return side;
+  } catch (error) {
+    await side.close();
+    throw error;
+  }
 }
+
+async function refuseServed(name: string, db: Database): Promise<void> {
+  // Where the schema is not there yet nobody serves it.
+  const { rows } = await SERVING.execute(db).catch(() => ({ rows: [] }));
+  if (rows.length === 0) return;
+  const ids = rows.map((row) => row.server_id).join(', ');
+  throw new ConnectorError(
+    'invalid_state',
+    `${name} is served by ${ids}; stop them first (one that was killed is counted for 15 s)`,
+  );
+}
+
+/** A data directory is this process's alone as long as it is open. */
+async function isAlone(): Promise<void> {}
 
 async function directorySource(path: string): Promise<Side> {
   const file = join(path, 'registry.db');
@@ -111,6 +139,7 @@ async function directorySource(path: string): Promise<Side> {
     return {
       name: await realpath(path),
       db,
+      checkUnserved: isAlone,
       async close() {
         close();
         await dataDir.close();
@@ -137,6 +166,7 @@ async function directoryTarget(path: string): Promise<Side> {
     return {
       name: await realpath(path),
       db: engine.writer(null),
+      checkUnserved: isAlone,
       async close() {
         await engine.close();
         await rememberFile(file);

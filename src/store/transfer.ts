@@ -92,6 +92,8 @@ async function move(
   await readByKey(target.db, async (db) => {
     for (const table of TABLES) tables.push(await compare(source, { ...target, db }, table, compared));
   });
+  // Whatever started on it meanwhile may have been told things that are not moved.
+  await source.checkUnserved();
   await finish(target);
   const { rows: keys } = await sql<{
     id: string;

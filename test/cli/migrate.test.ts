@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -288,6 +288,26 @@ describe.skipIf(noPostgres !== undefined)('moving a registry to PostgreSQL and b
     const from = folder();
     await filled(from);
     await expect(transfer({ from, to: database })).rejects.toThrow(served);
+  }, 60_000);
+
+  it('does not end where a server started on the source meanwhile, even if that was killed', async () => {
+    const database = await postgres.database();
+    await filled(database);
+    const server = `
+      import { ConnectorRegistry } from ${JSON.stringify(new URL('../../src/index.ts', import.meta.url).href)};
+      await ConnectorRegistry.open(${JSON.stringify(optionsOf(database))});
+      process.kill(process.pid, 'SIGKILL');`;
+    let ended: string | null = null;
+    const startOne = ({ stage }: TransferProgress) => {
+      if (stage === 'comparing')
+        ended ??= spawnSync(process.execPath, ['--input-type=module', '-e', server]).signal;
+    };
+    const to = folder();
+    const moved = transfer({ from: database, to, progress: startOne });
+    await expect(moved).rejects.toThrow(/^postgres:.* is served by .*; stop them first/);
+    await expect(moved).rejects.toMatchObject({ code: 'invalid_state' });
+    expect(ended).toBe('SIGKILL');
+    await expect(ConnectorRegistry.open({ dataDir: to, env })).rejects.toThrow(/^only part of a registry/);
   }, 60_000);
 
   it.each(['to PostgreSQL', 'to a data directory'])(
