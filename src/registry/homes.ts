@@ -65,6 +65,11 @@ export class Homes {
     }
   }
 
+  /** Others may be gone, and others have their ids. */
+  forgetAllBut(isKnown: (connectorId: string) => boolean): void {
+    for (const id of [...this.#own, ...this.#others]) if (!isKnown(id)) this.forget(id);
+  }
+
   /** The connector is gone. */
   forget(connectorId: string): void {
     this.#own.delete(connectorId);

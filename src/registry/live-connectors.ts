@@ -3,6 +3,7 @@ import { DriverConnector } from '../connectors/session.ts';
 import { ConnectorError } from '../errors/error.ts';
 import { recordCheck } from '../store/connector-rows.ts';
 import { pacer } from '../store/pacer.ts';
+import type { Removed } from '../store/peers.ts';
 import type { ConnectorState, NewConnector, Store, StoredConnector } from '../store/store.ts';
 import type { AnyDriver } from './catalog.ts';
 import { Instances } from './instances.ts';
@@ -106,12 +107,15 @@ export class LiveConnectors {
    * Takes up what other processes changed.
    *
    * @param changed ids of connectors; `all` compares every object of this process with what is stored.
-   * @param options `isTold` where the database said of these ids that they changed: only then is what an embedded engine
-   *   stored for one that is not there removed at once. Otherwise the database may be one that is being restored.
+   * @param removed those that the database said were removed: only of them is removed at once what an embedded engine
+   *   stored here. Where others are missing, the database may be one that is being restored.
    */
-  async refresh(changed: readonly string[] | 'all', { isTold = false } = {}): Promise<void> {
-    const { store, activity } = this.#parts;
+  async refresh(changed: readonly string[] | 'all', removed: readonly Removed[] = []): Promise<void> {
+    const { store, activity, homes } = this.#parts;
     this.#noteChanged(changed);
+    if (changed === 'all') homes.forgetAllBut((id) => this.held(id) !== undefined);
+    const told = new Set(removed.map(({ connectorId }) => connectorId));
+    void this.#removeContent(removed);
     const ids = changed === 'all' ? [...this.values()].map(({ connectorId }) => connectorId) : changed;
     const held = ids.filter((id) => this.held(id));
     if (held.length === 0) return;
@@ -137,11 +141,8 @@ export class LiveConnectors {
         return now && isAnother(session.connector, now.record);
       });
       // Calls in flight may take a while to end.
-      void this.#forgetRemoved(replaced.map(({ session }) => session));
-      void this.#forgetRemoved(
-        gone.map(({ session }) => session),
-        { keepsContent: !isTold },
-      );
+      for (const { session } of replaced) void this.#end(session);
+      for (const { id, session } of gone) void this.#end(session, { keepsContent: !told.has(id) });
       return before.flatMap(({ id, session, record }) => {
         const now = stored.get(id);
         if (!now || this.#sessions.get(id) !== session) return [];
@@ -194,24 +195,35 @@ export class LiveConnectors {
     this.#parts.invocations.worker.wakeAll();
   }
 
-  /** Ends those of the sessions that still are the ones of their ids. */
-  async #forgetRemoved(sessions: readonly Session[], { keepsContent = false } = {}): Promise<void> {
-    const { emit, folders, log } = this.#parts;
-    const gone = sessions
-      .map(({ connector }) => connector)
-      .filter((connector) => this.held(connector.connectorId) === connector);
-    if (gone.length === 0) return;
+  /** Ends the session of a connector that is gone, where it still is that of its id. */
+  async #end(session: Session, { keepsContent = false } = {}): Promise<void> {
+    const { tenantId, connectorId, connectorType } = session.connector;
+    if (this.#sessions.get(connectorId) !== session) return;
     try {
-      await this.forget(gone.map(({ connectorId }) => connectorId));
-      for (const { tenantId, connectorId, connectorType } of gone) {
-        emit('removed', { tenantId, connectorId });
-        if (isDriverKind(connectorType) && !keepsContent)
-          await folders.removeConnector(tenantId, connectorType, connectorId);
-      }
+      await this.forget([connectorId]);
+      this.#parts.emit('removed', { tenantId, connectorId });
+      // At once: what has the id by now is opened when the clients of this one are closed, and not before.
+      if (!keepsContent && isDriverKind(connectorType))
+        await this.#parts.folders.removeConnector(tenantId, connectorType, connectorId);
     } catch (error) {
-      log.warn('what is left of removed connectors was not removed', { error: String(error) });
+      this.#isLeft(error);
     }
   }
+
+  /** What this process has no object of may still be at home here. */
+  async #removeContent(removed: readonly Removed[]): Promise<void> {
+    const { folders, homes } = this.#parts;
+    const gone = removed.filter(({ connectorId }) => !this.held(connectorId));
+    for (const { connectorId } of gone) homes.forget(connectorId);
+    for (const { tenantId, connectorId, connectorType } of gone) {
+      // What has the id by now may have been opened meanwhile.
+      if (!isDriverKind(connectorType) || this.held(connectorId)) continue;
+      await folders.removeConnector(tenantId, connectorType, connectorId).catch(this.#isLeft);
+    }
+  }
+
+  readonly #isLeft = (error: unknown): void =>
+    this.#parts.log.warn('what is left of removed connectors was not removed', { error: String(error) });
 
   #noteChanged(connectorIds: readonly string[] | 'all'): void {
     for (const changed of this.#reading) {

@@ -1,6 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { VectorConnector } from '../connectors/vector/connector.ts';
+import { drivers } from '../drivers.generated.ts';
 import { ConnectorError } from '../errors/error.ts';
 import { noPostgres, query, startPostgres, type TestPostgres } from '../testing/postgres.fixture.ts';
 import { registryWith, vectors } from './registry.fixture.ts';
@@ -8,7 +12,7 @@ import { registryWith, vectors } from './registry.fixture.ts';
 /** What one server changes is in force on the others within this time. */
 const IN_FORCE = { timeout: 1_000, interval: 10 };
 const CUT = `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'connector-registry listener'`;
-const KEY = randomBytes(32).toString('base64');
+const env = { CONNECTORS_MASTER_KEY: randomBytes(32).toString('base64') };
 
 describe.skipIf(noPostgres !== undefined)('two servers on one database', () => {
   let postgres: TestPostgres;
@@ -18,7 +22,7 @@ describe.skipIf(noPostgres !== undefined)('two servers on one database', () => {
   afterAll(() => postgres.close(), 60_000);
 
   const open = async (databaseUrl: string, script: Parameters<typeof registryWith>[0] = { remote: true }) =>
-    registryWith(script, { databaseUrl, env: { CONNECTORS_MASTER_KEY: KEY } });
+    registryWith(script, { databaseUrl, env });
 
   /** Two of them, and a connector that both have used. */
   async function both(script?: Parameters<typeof registryWith>[0]) {
@@ -181,6 +185,24 @@ describe.skipIf(noPostgres !== undefined)('two servers on one database', () => {
     await expect(there.countVectors()).rejects.toMatchObject({ code: 'invalid_state' });
     expect(there).toMatchObject({ errorCount: 0, lastError: null });
     expect(await here.countVectors()).toBe(0);
+  });
+
+  it('keep nothing of a connector that the other one removed and they have not used since they were started', async () => {
+    const url = await postgres.database();
+    const dataDir = await mkdtemp(join(tmpdir(), 'shared-'));
+    onTestFinished(() => rm(dataDir, { recursive: true }));
+    const home = () => registryWith({}, { databaseUrl: url, env, dataDir, drivers });
+    const notes = { tenantId: 'acme', name: 'notes', connectorId: 'same' };
+    const before = await home();
+    await (await before.registry.createFileConnector(notes)).writeFile('a.txt', 'removed');
+    await before.registry.close();
+    const { registry: a } = await home();
+    const { registry: b } = await registryWith({}, { databaseUrl: url, env, drivers });
+    expect(await b.delete('same')).toBe(true);
+    const content = join(dataDir, 'tenants', 'acme', 'files');
+    await vi.waitFor(async () => expect(await readdir(content)).toEqual([]), IN_FORCE);
+    const again = await a.createFileConnector(notes);
+    expect((await again.listFiles()).files).toEqual([]);
   });
 
   it('rely on nothing that they remember while the database is away, and go on after it', async (test) => {

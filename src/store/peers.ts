@@ -1,9 +1,14 @@
+import type { ConnectorRecord } from '../connectors/base.ts';
 import type { RateLimitCounters } from '../contract/counters.ts';
+
+export type Removed = Pick<ConnectorRecord, 'tenantId' | 'connectorType' | 'connectorId'>;
 
 /** What other processes changed in the store that they share with this one, since they were last asked. */
 export type Change = {
   /** Connectors whose record, status or figures changed, or that are gone; `all` where some may have been missed. */
   readonly connectorIds: readonly string[] | 'all';
+  /** Those that were removed, as far as this was heard, whatever has their ids by now. */
+  readonly removed: readonly Removed[];
   /** Whether an API key was revoked. */
   readonly keys: boolean;
 };

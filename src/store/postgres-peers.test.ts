@@ -69,7 +69,9 @@ describe.skipIf(noPostgres !== undefined)('processes that share a database', () 
     await behind.peers?.watch(async (change) => void changes.push(change));
     // One is for what was before, and one for what was missed until it listened.
     await vi.waitFor(() => expect(changes).toHaveLength(4), 5_000);
-    expect(changes).toEqual(Array.from({ length: 4 }, () => ({ connectorIds: 'all', keys: true })));
+    expect(changes).toEqual(
+      Array.from({ length: 4 }, () => ({ connectorIds: 'all', removed: [], keys: true })),
+    );
     expect(behind.peers?.isCurrent()).toBe(true);
     await proxy.close();
     await vi.waitFor(() => expect(behind.peers?.isCurrent()).toBe(false), 5_000);

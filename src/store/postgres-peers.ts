@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { sql } from 'kysely';
 import type { Client, Notification } from 'pg';
 import type { RateLimitCounters } from '../contract/counters.ts';
-import type { Change, Peers, Server } from './peers.ts';
+import type { Change, Peers, Removed, Server } from './peers.ts';
 import type { Database } from './schema.ts';
 
 /** How often a process makes sure that it has heard of everything. */
@@ -52,7 +52,7 @@ export class PostgresPeers implements Peers {
   #zeroMs: number | undefined;
   #currentSinceMs = Number.NEGATIVE_INFINITY;
   #heed: ((change: Change) => Promise<void>) | undefined;
-  #heard: { readonly ids: Set<string>; all: boolean; keys: boolean } = nothing();
+  #heard = nothing();
   #heeding: Promise<void> = Promise.resolve();
   #listener: Client | undefined;
   #listening: Promise<void> | undefined;
@@ -204,9 +204,10 @@ export class PostgresPeers implements Peers {
     // Of its own changes, too: of one whose answer was lost it knows no more than the others.
     const change = changeOf(payload);
     if (!change) return;
-    const { connectorIds, keys } = change;
+    const { connectorIds, removed, keys } = change;
     if (connectorIds === 'all') this.#heard.all = true;
     else for (const id of connectorIds) this.#heard.ids.add(id);
+    for (const one of removed) this.#heard.removed.set(one.connectorId, one);
     this.#heard.keys ||= keys;
     void this.#tell().catch(() => {});
   }
@@ -214,13 +215,14 @@ export class PostgresPeers implements Peers {
   /** Resolves when everything that was heard so far is heeded. @throws what the listener threw; it is told again then. */
   #tell(): Promise<void> {
     const told = this.#heeding.then(async () => {
-      const { ids, all, keys } = this.#heard;
+      const { ids, removed, all, keys } = this.#heard;
       if (ids.size === 0 && !all && !keys) return;
       this.#heard = nothing();
       try {
-        await this.#heed?.({ connectorIds: all ? 'all' : [...ids], keys });
+        await this.#heed?.({ connectorIds: all ? 'all' : [...ids], removed: [...removed.values()], keys });
       } catch (error) {
         this.#heard.all = true;
+        for (const [id, one] of removed) this.#heard.removed.set(id, one);
         this.#heard.keys ||= keys;
         throw error;
       }
@@ -326,18 +328,28 @@ function server({ server_id: serverId, key_ids: keyIds }: ServerRow): Server {
 /** What a connection was told at its beginning: a pooler tells of no process of the server. */
 type Greeted = { readonly processID: number | null };
 
+type Told = {
+  readonly changed?: readonly string[] | 'all';
+  readonly removed?: readonly (readonly [string, Removed['connectorType'], string])[] | 'all';
+  readonly keys?: boolean;
+};
+
 /** What a trigger notified of; undefined for what a server told itself. */
 function changeOf(payload: string): Change | undefined {
   if (!payload.startsWith('{')) return undefined;
   try {
-    const { connectors, keys } = JSON.parse(payload) as Readonly<Record<string, unknown>>;
-    const ids = Array.isArray(connectors) ? connectors.filter((id) => typeof id === 'string') : [];
-    return { connectorIds: connectors === 'all' ? 'all' : ids, keys: keys === true };
+    // The triggers write it, and whoever else may use the database: what is told leads to folders of these ids.
+    const { changed = [], removed = [], keys = false } = JSON.parse(payload) as Told;
+    if (changed === 'all' || removed === 'all') return { connectorIds: 'all', removed: [], keys };
+    const gone = removed
+      .map(([tenantId, connectorType, connectorId]) => ({ tenantId, connectorType, connectorId }))
+      .filter(({ connectorId }) => /^[\w-]+$/.test(connectorId));
+    return { connectorIds: [...changed, ...gone.map((one) => one.connectorId)], removed: gone, keys };
   } catch {
     return undefined;
   }
 }
 
 function nothing() {
-  return { ids: new Set<string>(), all: false, keys: false };
+  return { ids: new Set<string>(), removed: new Map<string, Removed>(), all: false, keys: false };
 }

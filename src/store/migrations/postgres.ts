@@ -171,24 +171,26 @@ const shared: Migration = {
       where status = 'running' and native is null and due_at is not null`,
     CLAIM_INVOCATIONS,
     ...['connections', 'homes', 'probes'].flatMap(rowSecurity),
-    `create function tell_of_connectors(ids text[]) returns void language plpgsql as $$ declare at int; begin
-      for at in 0 .. cardinality(ids) - 1 by 50 loop
+    // 25 at most, since a notification has room for 8,000 bytes.
+    `create function tell_of_connectors(what text, items json[]) returns void language plpgsql as $$ declare at int; begin
+      for at in 0 .. cardinality(items) - 1 by 25 loop
         perform pg_notify('connector_registry', json_build_object(
-          'connectors', case when cardinality(ids) > 1000 then to_json('all'::text) else to_json(ids[at + 1 : at + 50]) end
+          what, case when cardinality(items) > 1000 then to_json('all'::text) else to_json(items[at + 1 : at + 25]) end
         )::text);
-        exit when cardinality(ids) > 1000;
+        exit when cardinality(items) > 1000;
       end loop;
     end $$`,
     telling(
       'connectors',
       'update',
-      'perform tell_of_connectors(array(select connector_id from added))',
+      `perform tell_of_connectors('changed', array(select to_json(connector_id) from added))`,
       'new',
     ),
     telling(
       'connectors',
       'delete',
-      'perform tell_of_connectors(array(select connector_id from added))',
+      `perform tell_of_connectors('removed',
+        array(select json_build_array(tenant_id, connector_type, connector_id) from added))`,
       'old',
     ),
     telling(
