@@ -4,6 +4,16 @@ import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { typing } from './terminal.fixture.ts';
 
+it('`start` shows a first-time user nothing that is not offered', async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'embedded-'));
+  onTestFinished(() => rm(dataDir, { recursive: true }));
+  const env = { CONNECTORS_DATA_DIR: dataDir, CONNECTORS_EMBEDDED: 'false', CONNECTORS_PORT: '0' };
+  const { code, stdout } = await typing({ env })('start', { signal: AbortSignal.abort() });
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/is running at[^]*connectors create --help[^]*Ctrl-C stops\.\n$/);
+  expect(stdout).not.toContain('demo');
+});
+
 it('CONNECTORS_EMBEDDED=false refuses connectors whose data would be here, and says what to use', async () => {
   const dataDir = await mkdtemp(join(tmpdir(), 'embedded-'));
   onTestFinished(() => rm(dataDir, { recursive: true }));

@@ -101,10 +101,12 @@ export function addServeCommands(program: Command, terminal: Terminal, settings:
     }
   }
 
-  /** Walks where the registry is empty, or goes on with an interrupted walk; false where functions cannot run here. */
-  async function firstWalk(registry: ConnectorRegistry): Promise<boolean> {
-    // It leads through embedded engines.
-    if (docsFolder() === undefined || !settings.CONNECTORS_EMBEDDED) return true;
+  /**
+   * Walks where the registry is empty, or goes on with an interrupted walk; false where functions cannot run here, undefined
+   * where there is nothing to walk through, or none of the embedded engines that it leads to.
+   */
+  async function firstWalk(registry: ConnectorRegistry): Promise<boolean | undefined> {
+    if (docsFolder() === undefined || !settings.CONNECTORS_EMBEDDED) return undefined;
     const tenant = registry.forTenant(DEMO_TENANT, { admin: true });
     const before = await walkedSoFar(tenant, DEMO_NAMES, DOCS_SOURCE);
     const isEmpty = (await registry.getStatistics()).totalConnectors === 0;
@@ -125,12 +127,14 @@ export function addServeCommands(program: Command, terminal: Terminal, settings:
     return true;
   }
 
-  function next(url: string, key: string | undefined, hasFunctions: boolean): readonly string[] {
+  function next(url: string, key: string | undefined, hasFunctions: boolean | undefined): readonly string[] {
     const shownKey = key ?? '<your API key>';
     return [
       'Try next, in another terminal:',
       `  export CONNECTORS_URL=${url} CONNECTORS_API_KEY=${key === undefined ? `'${shownKey}'` : shownKey}`,
-      ...nextCommands(terminal, { tenant: DEMO_TENANT, names: DEMO_NAMES, hasFunctions }),
+      ...(hasFunctions === undefined
+        ? [`  ${terminal.command} create --help`]
+        : nextCommands(terminal, { tenant: DEMO_TENANT, names: DEMO_NAMES, hasFunctions })),
     ];
   }
 }
