@@ -67,9 +67,7 @@ export class ApiKeys {
   async verify(key: string): Promise<ApiKeyRecord> {
     const hash = hashOf(key);
     const revocations = this.#revocations;
-    // One that may have been revoked elsewhere is looked up again.
-    const isCurrent = this.#store.peers?.isCurrent() ?? true;
-    const record = (isCurrent ? this.#found.get(hash) : undefined) ?? (await this.#store.findKeyByHash(hash));
+    const record = this.#remembered(hash) ?? (await this.#store.findKeyByHash(hash));
     // The lookup is by a hash, so its timing says nothing of the key; the comparison guards against a lax index.
     if (!record || !timingSafeEqual(Buffer.from(record.hash, 'hex'), Buffer.from(hash, 'hex'))) {
       throw new ConnectorError(
@@ -81,6 +79,16 @@ export class ApiKeys {
     // A key that was revoked while it was looked up must not be remembered.
     if (revocations === this.#revocations) this.#found.set(hash, record);
     return record;
+  }
+
+  /** A key that was found lately, without a look at the store. */
+  remembered(key: string): ApiKeyRecord | undefined {
+    return this.#remembered(hashOf(key));
+  }
+
+  #remembered(hash: string): ApiKeyRecord | undefined {
+    // One that may have been revoked elsewhere is looked up again.
+    return (this.#store.peers?.isCurrent() ?? true) ? this.#found.get(hash) : undefined;
   }
 
   /** Keys of a tenant, or of all for `null`; the newest last. */

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { ConnectorRegistry } from '../registry/registry.ts';
 import { CALLBACK_PREFIX } from '../registry/signed-addresses.ts';
+import type { LookUps } from './look-ups.ts';
 
 /** A result, and what stands around it. */
 const MAX_BYTES = 16 * 2 ** 20;
@@ -11,15 +12,15 @@ type Parameters = { readonly connector_id: string; readonly sealed: string };
  * Takes what platforms say of invocations that they carried on: the address is sealed for one invocation and is the whole
  * permission. 204 also for one that has ended, since a platform that is refused would only try again.
  */
-export function mountCallbacks(app: FastifyInstance, registry: ConnectorRegistry): void {
+export function mountCallbacks(app: FastifyInstance, registry: ConnectorRegistry, lookUps: LookUps): void {
   void app.register(async (callbacks) => {
     callbacks.removeAllContentTypeParsers();
     // The framework refuses a type that is none; a function may answer one, and its platform does not post twice.
     callbacks.addHook('onRequest', async ({ raw }) => void delete raw.headers['content-type']);
     callbacks.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
     // Before the body: whoever has no address has nothing kept in memory for him.
-    callbacks.addHook<{ Params: Parameters }>('onRequest', async ({ params: { connector_id, sealed } }) => {
-      await registry.functionCallback(connector_id, sealed);
+    callbacks.addHook<{ Params: Parameters }>('onRequest', async ({ ip, params }) => {
+      await lookUps.run(ip, () => registry.functionCallback(params.connector_id, params.sealed));
     });
     callbacks.post<{ Params: Parameters }>(
       `${CALLBACK_PREFIX}/:connector_id/:sealed`,

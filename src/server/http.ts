@@ -9,6 +9,7 @@ import { mountCallbacks } from './callbacks.ts';
 import { mountDocs } from './docs.ts';
 import { frameworkError } from './framework-errors.ts';
 import { hostCheck, SECURITY_HEADERS } from './guard.ts';
+import { LookUps } from './look-ups.ts';
 import { METRICS_TYPE, metricsText } from './metrics.ts';
 import { type Problem, problemHeaders, problemOf, rangeStatus } from './problem.ts';
 import { API_PREFIX, MethodNotAllowed, mountOperations } from './routes.ts';
@@ -27,6 +28,9 @@ const HEADERS_TIMEOUT_MS = 10_000;
 const KEEP_ALIVE_TIMEOUT_MS = 5_000;
 /** The longest silence while a body is being received; as a whole it may take as long as it wants. */
 const BODY_IDLE_MS = 30_000;
+
+/** For how long the store's last answer says that it answers. */
+const PING_MS = 250;
 
 /** What the HTTP application serves, and how. */
 export type HttpOptions = {
@@ -88,7 +92,9 @@ export async function httpApp({
   }
 
   const checkHost = hostCheck(host);
-  const authentication = new Authentication(registry);
+  const lookUps = new LookUps();
+  const authentication = new Authentication(registry, lookUps);
+  const ping = sharedPing(registry);
   app.decorateRequest('caller', null);
   // Where there is nothing, no body is read: what is wrong with it would hide that.
   app.removeAllContentTypeParsers();
@@ -132,15 +138,15 @@ export async function httpApp({
   );
   app.get('/readyz', async (_request, reply) => {
     try {
-      await registry.ping();
+      await ping();
     } catch (cause) {
       throw new ConnectorError('unavailable', 'the store does not answer', { cause, retryAfterMs: 1_000 });
     }
     return reply.send({ status: 'ready' });
   });
   await mountDocs(app, operations);
-  mountSignedAddresses(app, registry);
-  mountCallbacks(app, registry);
+  mountSignedAddresses(app, registry, lookUps);
+  mountCallbacks(app, registry, lookUps);
   await app.register(
     async (api) => {
       api.addHook('onRequest', async (request) => {
@@ -152,6 +158,18 @@ export async function httpApp({
   );
   await app.ready();
   return app;
+}
+
+/** One question to the store for all who ask meanwhile: anybody may ask. */
+function sharedPing(registry: ConnectorRegistry): () => Promise<void> {
+  let last: Promise<void> | undefined;
+  return () => {
+    if (last) return last;
+    const forget = () => void setTimeout(() => (last = undefined), PING_MS).unref();
+    last = registry.ping();
+    last.then(forget, forget);
+    return last;
+  };
 }
 
 function problemFor(error: unknown): Problem {

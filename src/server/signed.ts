@@ -5,6 +5,7 @@ import { fileRead, fileStat, fileWrite } from '../operations/file.ts';
 import type { Operation } from '../operations/operation.ts';
 import type { ConnectorRegistry, SignedFile } from '../registry/registry.ts';
 import { SIGNED_PREFIX } from '../registry/signed-addresses.ts';
+import type { LookUps } from './look-ups.ts';
 import { headersOf, runRequest } from './routes.ts';
 
 const ANY_ORIGIN = {
@@ -23,7 +24,11 @@ type Parameters = { readonly connector_id: string; readonly sealed: string };
 /**
  * Answers signed addresses: whoever holds one reads or writes its one file, as the operations do and with nothing more.
  */
-export function mountSignedAddresses(app: FastifyInstance, registry: ConnectorRegistry): void {
+export function mountSignedAddresses(
+  app: FastifyInstance,
+  registry: ConnectorRegistry,
+  lookUps: LookUps,
+): void {
   void app.register(async (files) => {
     files.removeAllContentTypeParsers();
     files.addContentTypeParser('*', (_request, _payload, done) => done(null));
@@ -37,7 +42,7 @@ export function mountSignedAddresses(app: FastifyInstance, registry: ConnectorRe
         exposeHeadRoute: false,
         async handler(request, reply) {
           const { connector_id, sealed } = request.params;
-          const file = await registry.signedFile(connector_id, sealed, method);
+          const file = await lookUps.run(request.ip, () => registry.signedFile(connector_id, sealed, method));
           const caller = { tenantId: file.tenantId, role: operation.role };
           const input = { ...headersOf(operation, request), connector_id, path: file.path };
           if (method === 'GET') return runRequest(operation, { request, reply, registry, caller, input });

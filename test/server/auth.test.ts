@@ -1,4 +1,5 @@
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { ConnectorError } from '../../src/index.ts';
 import { operations } from '../../src/operations/index.ts';
 import { openServer, type Server, SPECS, testServer } from './harness.ts';
 
@@ -128,11 +129,50 @@ it('is ready while its store answers', async () => {
     text: '{"status":"ready"}',
   });
   await server.registry.close();
-  expect(await server.ask('GET //readyz', { key: '' })).toMatchObject({
-    status: 503,
-    json: { code: 'unavailable' },
-  });
+  await expect
+    .poll(() => server.ask('GET //readyz', { key: '' }))
+    .toMatchObject({ status: 503, json: { code: 'unavailable' } });
 });
+
+it('asks its store once for all who want to know whether it is ready', async () => {
+  const server = await testServer();
+  const ping = vi.spyOn(server.registry, 'ping');
+  const ready = () => Promise.all(Array.from({ length: 50 }, () => server.ask('GET //readyz', { key: '' })));
+  for (const { status } of [...(await ready()), ...(await ready())]) expect(status).toBe(200);
+  expect(ping.mock.calls.length).toBeLessThan(5);
+});
+
+it.each([
+  ['keys', (n: number) => `GET /connectors guess${n}`],
+  ['signed addresses', (n: number) => `GET //signed/none/${n}`],
+  ['callbacks', (n: number) => `POST //callbacks/none/${n}`],
+])(
+  'leaves most of the store to others while %s are guessed, and serves who is known',
+  async (_what, guess) => {
+    const server = await testServer();
+    expect(await server.ask('GET /connectors')).toMatchObject({ status: 200 });
+    let looking = 0;
+    const { promise: answered, resolve: answer } = Promise.withResolvers<void>();
+    const slow = async (): Promise<never> => {
+      looking += 1;
+      await answered;
+      throw new ConnectorError('permission_denied', 'not valid');
+    };
+    vi.spyOn(server.registry.keys, 'verify').mockImplementation(slow);
+    vi.spyOn(server.registry, 'signedFile').mockImplementation(slow);
+    vi.spyOn(server.registry, 'functionCallback').mockImplementation(slow);
+    const guesses = Array.from({ length: 30 }, (_, n) => {
+      const [method, path, key = ''] = guess(n).split(' ');
+      return server.ask(`${method} ${path}`, { key });
+    });
+    await expect.poll(() => looking).toBe(4);
+    expect(await server.ask('GET /connectors')).toMatchObject({ status: 200 });
+    expect(looking).toBe(4);
+    answer();
+    const statuses = (await Promise.all(guesses)).map(({ status }) => status);
+    expect(statuses.filter((status) => status === 429)).toHaveLength(10);
+  },
+);
 
 function bodyOf(request: string | undefined, method: string) {
   if (request === 'ndjson') return { raw: '', headers: { 'content-type': 'application/x-ndjson' } };

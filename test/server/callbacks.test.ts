@@ -35,7 +35,7 @@ async function start(options: RegistryOptions = {}) {
       headers: { authorization, ...init.headers },
     });
   };
-  return { registry, server, tenant, lines, key, ask, close };
+  return { registry, server, tenant, lines, logger, key, ask, close };
 }
 
 async function gatewayDouble(options: Partial<GatewayDoubleOptions> = {}): Promise<GatewayDouble> {
@@ -240,9 +240,9 @@ describe('after the end', () => {
 
 describe('an address', () => {
   it('is answered in the same words whatever is wrong with it, and nothing changes', async () => {
-    const { connector, make, url, state, server, registry, tenant, key, lines } = await queued();
+    const { connector, make, url, state, server, registry, tenant, key, lines, logger } = await queued();
     const sealed = url.slice(url.lastIndexOf('/') + 1);
-    const at = (id: string, token = sealed) => `${server.url}/callbacks/${id}/${token}`;
+    const at = (id: string, token = sealed) => `/callbacks/${id}/${token}`;
     const second = await make('second');
     const theirs = await registry
       .forTenant('other')
@@ -266,10 +266,15 @@ describe('an address', () => {
       ),
     ];
     const said = new Set<string>();
-    for (const address of wrong) {
-      const answer = await report(address);
-      expect([answer.status, address]).toEqual([403, address]);
-      said.add(await answer.text());
+    // Each server has whoever fails twenty times wait.
+    for (let first = 0; first < wrong.length; first += 20) {
+      const another = await startServer({ registry, port: 0, logger });
+      for (const path of wrong.slice(first, first + 20)) {
+        const answer = await report(`${another.url}${path}`);
+        expect([answer.status, path]).toEqual([403, path]);
+        said.add(await answer.text());
+      }
+      await another.close();
     }
     expect([...said]).toHaveLength(1);
     // Nor is a file read with it.

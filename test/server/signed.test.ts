@@ -100,14 +100,14 @@ it('ends at its time', async () => {
 });
 
 it('answers in the same words whatever is wrong with an address', async () => {
-  const { files, tenant, registry, server } = await start();
+  const { files, tenant, registry } = await start();
   const other = await registry.forTenant('other').createFileConnector({ name: 'notes' });
   const second = await tenant.createFileConnector({ name: 'second' });
   const vectors = await tenant.createVectorConnector({ name: 'v', vectorDimension: 2 });
   for (const each of [files, other, second]) await each.writeFile('a', 'secret');
   const { url } = await files.presign('a');
   const sealed = url.slice(url.lastIndexOf('/') + 1);
-  const at = (id: string, token = sealed) => `${server.url}/signed/${id}/${token}`;
+  const at = (id: string, token = sealed) => `/signed/${id}/${token}`;
   const flipped = [...sealed].map((letter, i) =>
     letter === '.' ? undefined : sealed.slice(0, i) + (letter === 'A' ? 'B' : 'A') + sealed.slice(i + 1),
   );
@@ -117,15 +117,20 @@ it('answers in the same words whatever is wrong with an address', async () => {
   await tenant.delete(gone.connectorId);
   const wrong = [
     ...[other, second, vectors].map(({ connectorId }) => at(connectorId)),
-    ...[at('nobody'), at(encodeURIComponent('../x')), old.url],
+    ...[at('nobody'), at(encodeURIComponent('../x')), new URL(old.url).pathname],
     ...flipped.filter((token) => token !== undefined).map((token) => at(files.connectorId, token)),
     ...['x', 'v1.x', sealed.slice(0, -1), `${sealed}A`].map((token) => at(files.connectorId, token)),
   ];
   const said = new Set<string>();
-  for (const address of wrong) {
-    const response = await fetch(address);
-    expect([response.status, address]).toEqual([403, address]);
-    said.add(await response.text());
+  // Each server has whoever fails twenty times wait.
+  for (let first = 0; first < wrong.length; first += 20) {
+    const server = await startServer({ registry, port: 0, logger });
+    for (const path of wrong.slice(first, first + 20)) {
+      const response = await fetch(`${server.url}${path}`);
+      expect([response.status, path]).toEqual([403, path]);
+      said.add(await response.text());
+    }
+    await server.close();
   }
   expect([...said]).toHaveLength(1);
   expect((await fetch(url)).status).toBe(200);
