@@ -89,6 +89,12 @@ describe('where embedded engines are not offered', () => {
     }
   });
 
+  it('does not start to keep large results in one of them', async () => {
+    const [, disk] = await fill();
+    const opening = ConnectorRegistry.open({ dataDir, env: {}, embedded: false, resultsConnector: disk });
+    await expect(opening).rejects.toMatchObject(refusal('file'));
+  });
+
   it('still shows those that are there and removes them with all that they stored', async () => {
     const ids = await fill();
     await using registry = await open(false);

@@ -13,7 +13,7 @@ const SETTING = 'CONNECTORS_RESULTS_CONNECTOR';
  * The file connector of an id, where it can keep the large results of all tenants. Whoever has a key of its tenant could
  * read them, so nobody may have one.
  *
- * @throws ConnectorError `invalid_argument` that names the setting.
+ * @throws ConnectorError `invalid_argument` that names the setting; `invalid_state` for an embedded engine that is not offered.
  */
 export async function resultsConnector(
   connectorId: string,
@@ -25,6 +25,7 @@ export async function resultsConnector(
   if (!(connector instanceof FileConnector))
     throw wrong(`is the id of a file connector, and there is none with the id "${connectorId}"`);
   const { driver } = await catalog.load('file', connector.provider);
+  await catalog.checkOffered(driver);
   if (store.peers && !driver.remote)
     throw wrong(
       `is a file connector that all servers reach; "${connectorId}" keeps its files on one (${connector.provider})`,
