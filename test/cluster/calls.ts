@@ -38,6 +38,7 @@ export class Calls {
   readonly statuses: Record<number, number> = {};
   /** Answers that never came, because their server was told to end. */
   lost = 0;
+  #isClosed = false;
   readonly #faults: string[];
   readonly #agent = new Agent({ connections: 128, keepAliveTimeout: 1_000, keepAliveMaxTimeout: 2_000 });
   /** When the database was away. */
@@ -100,6 +101,8 @@ export class Calls {
       }
       return { status: statusCode, body: answer, startMs };
     } catch (error) {
+      // Whoever asks on until there is an answer would do so for ever.
+      if (this.#isClosed) throw error;
       this.lost += 1;
       // One that stood still closes what was idle for too long, before it reads what came meanwhile.
       const stoodStill = server.isPaused || server.resumedAtMs > startMs - AWAKE_MS;
@@ -114,7 +117,9 @@ export class Calls {
     }
   }
 
+  /** Whoever still waits for an answer, or asks from now on, is refused. */
   close(): Promise<void> {
+    this.#isClosed = true;
     return this.#agent.close();
   }
 
