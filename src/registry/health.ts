@@ -5,6 +5,7 @@ import type {
   HealthReport,
   HealthStage,
 } from '../connectors/base.ts';
+import type { ConnectorConfig } from '../connectors/config.ts';
 import type { SessionCall } from '../connectors/session.ts';
 import type { Client, Note, OpenContext } from '../contract/driver.ts';
 import type { DriverKind } from './catalog.ts';
@@ -21,6 +22,9 @@ import { isDriverKind } from './spec.ts';
 /** What a check is called among a connector's calls. */
 export const CHECK = 'connector.test';
 
+/** How long a check waits for the backend, at most: those of one tenant must not keep others from being checked. */
+const CHECK_MS = 30_000;
+
 /** Failures that say nothing about the backend: it is busy, or nobody waited for its answer. */
 const SAYS_NOTHING: ReadonlySet<ErrorCode> = new Set(['cancelled', 'rate_limited']);
 
@@ -30,11 +34,16 @@ const REMEDIES: Readonly<Partial<Record<ErrorCode, string>>> = {
   invalid_state: 'set what the message names, then test again',
   auth_failed: 'update the connector with credentials that the backend accepts',
   unavailable: 'check that the backend runs and can be reached from here',
-  timeout: 'check that the backend answers, or raise timeout_seconds',
+  timeout: 'check that the backend answers, or raise timeout_seconds, of which a check takes 30 at most',
   egress_denied: 'name a public address, or have the operator allow this one',
   circuit_open: 'wait until the backend has recovered',
   not_found: 'create what the connector points at, or correct its options',
 };
+
+/** How long a check of a connector waits for its backend. */
+export function checkMs({ timeoutSeconds }: ConnectorConfig): number {
+  return Math.min(timeoutSeconds * 1_000, CHECK_MS);
+}
 
 /** A connector and its credentials in clear, both of one moment. */
 export type StoredCredentials = {
@@ -134,8 +143,9 @@ export class HealthCheck {
       return this.#backend.probe(signal, stage);
     }
     // Not idempotent to the policies, so that a check is one attempt and answers soon.
+    const timeoutMs = checkMs(connector.config);
     await stage('backend', () =>
-      this.#backend.run({ operation: CHECK, idempotent: false, signal }, (client, call) =>
+      this.#backend.run({ operation: CHECK, idempotent: false, signal, timeoutMs }, (client, call) =>
         client.check(call.signal),
       ),
     );

@@ -175,6 +175,46 @@ describe('the prober', () => {
     expect(connector.status).toBe('connected');
   });
 
+  it('looks at the connectors of others while those of one tenant take all the time that a look may', async () => {
+    let isStalled = false;
+    const open = async ({ tenantId }: { readonly tenantId: string }) => {
+      if (isStalled && tenantId === 'acme') await new Promise<never>(() => {});
+    };
+    const { registry, clock, opened } = await probing({ remote: true, open });
+    const config = { timeoutSeconds: 900 };
+    const stalled: string[] = [];
+    for (let i = 0; i < 50; i += 1) {
+      const connector = await registry.createVectorConnector({
+        ...vectors(`stalled-${i}`),
+        connectorId: `a-${i}`,
+        config,
+      });
+      await connector.connect();
+      stalled.push(connector.connectorId);
+    }
+    // What is due at the same time is looked at in the order of the ids.
+    const last = { ...vectors('other', 'umbrella'), connectorId: 'z' };
+    const other = await registry.createVectorConnector(last);
+    await other.connect();
+    await registry.getStatistics();
+    isStalled = true;
+    const looks = () => stalled.map(opened).reduce((sum, count) => sum + count, 0) - stalled.length;
+    await clock.advance(ASKED_MS);
+    await vi.waitFor(() => expect(looks()).toBe(4));
+    expect(opened(other.connectorId)).toBe(1);
+    await vi.waitFor(async () => {
+      await clock.advance(1_000);
+      expect(opened(other.connectorId)).toBe(2);
+    });
+    // Each of them ends by itself, and makes way for the next.
+    expect(looks()).toBe(4);
+    await clock.advance(30_000);
+    await vi.waitFor(async () => {
+      await clock.advance(ASKED_MS);
+      expect(looks()).toBeGreaterThan(4);
+    });
+  });
+
   it('ends what it looks at when the registry is closed, and takes that for no failure', async () => {
     const { promise: looked, resolve } = Promise.withResolvers<AbortSignal>();
     // One that hears of nothing.

@@ -7,7 +7,11 @@ import { absent, clientKey } from './session.ts';
 import { isDriverKind } from './spec.ts';
 
 /** Connectors that one server looks at, at once, at most. */
-const AT_ONCE = 4;
+const AT_ONCE = 5;
+/** Of one tenant: what is left is for the others, however long its backends take. */
+const OF_ONE_TENANT = 4;
+/** How long connectors wait for those of their own tenant while others might be looked at. */
+const PATIENCE_MS = 5_000;
 /** Connectors taken from the store by one statement, at most. */
 const CLAIMED_AT_ONCE = 20;
 /** How often a server asks what is due. */
@@ -26,7 +30,9 @@ const ASKING_SHARE = 0.05;
 export class Prober {
   readonly #intervalMs: number;
   readonly #closing = new AbortController();
-  readonly #running = new Map<string, Promise<void>>();
+  readonly #running = new Map<string, { readonly tenantId: string; readonly ended: Promise<void> }>();
+  /** What is due and has not begun. */
+  readonly #waiting = new Set<ClaimedProbe>();
   #cancelTimer = (): void => {};
   #asking: Promise<void> = Promise.resolve();
 
@@ -54,7 +60,7 @@ export class Prober {
     this.#cancelTimer();
     const { promise: over, resolve } = Promise.withResolvers<void>();
     const cancel = clock.after(graceMs, resolve);
-    await Promise.race([over, Promise.all([this.#asking, ...this.#running.values()])]);
+    await Promise.race([over, Promise.all([this.#asking, ...this.#endings()])]);
     cancel();
   }
 
@@ -66,15 +72,44 @@ export class Prober {
       const startMs = clock.monotonicMs();
       const claimed = await this.#claim(parts);
       const askedMs = clock.monotonicMs() - startMs;
-      for (const one of claimed) {
-        if (this.#running.size >= AT_ONCE) await Promise.race(this.#running.values());
-        if (signal.aborted) return;
-        // One that waited until it is due again is anybody's by now.
-        if (one.nextAt.getTime() > timeOf(parts)) this.#begin(one, parts, find);
-      }
+      for (const one of claimed) this.#waiting.add(one);
+      await this.#lookAtEach(parts, find);
       if (claimed.length < CLAIMED_AT_ONCE) return;
       await sleep(clock, askedMs / ASKING_SHARE, signal);
     }
+  }
+
+  /** Begins to look at each that waits, or leaves it for later where those of its tenant take long. */
+  async #lookAtEach(parts: Parts, find: (connectorId: string) => Promise<BaseConnector>): Promise<void> {
+    while (this.#waiting.size > 0 && !this.#closing.signal.aborted) {
+      const next = [...this.#waiting].find(({ tenantId }) => this.#hasTurn(tenantId));
+      if (next) {
+        this.#waiting.delete(next);
+        // One that waited until it is due again is anybody's by now.
+        if (next.nextAt.getTime() > timeOf(parts)) this.#begin(next, parts, find);
+      } else if (!(await this.#oneEnded(parts)) && this.#running.size < AT_ONCE) return;
+    }
+  }
+
+  #hasTurn(tenantId: string): boolean {
+    const running = [...this.#running.values()];
+    const own = running.filter((one) => one.tenantId === tenantId);
+    return running.length < AT_ONCE && own.length < OF_ONE_TENANT;
+  }
+
+  /** False where none of those that run ended for a while. */
+  async #oneEnded({ clock }: Parts): Promise<boolean> {
+    const { promise: late, resolve } = Promise.withResolvers<boolean>();
+    const cancel = clock.inBackground(PATIENCE_MS, () => resolve(false));
+    try {
+      return await Promise.race([late, ...this.#endings().map((ended) => ended.then(() => true))]);
+    } finally {
+      cancel();
+    }
+  }
+
+  #endings(): readonly Promise<void>[] {
+    return [...this.#running.values()].map(({ ended }) => ended);
   }
 
   #claim(parts: Parts): Promise<readonly ClaimedProbe[]> {
@@ -89,7 +124,7 @@ export class Prober {
   }
 
   #begin(
-    { connectorId }: ClaimedProbe,
+    { tenantId, connectorId }: ClaimedProbe,
     parts: Parts,
     find: (connectorId: string) => Promise<BaseConnector>,
   ): void {
@@ -104,7 +139,7 @@ export class Prober {
         }),
       )
       .finally(() => this.#running.delete(connectorId));
-    this.#running.set(connectorId, ended);
+    this.#running.set(connectorId, { tenantId, ended });
   }
 
   async #look(connector: BaseConnector, { catalog, clients }: Parts): Promise<void> {

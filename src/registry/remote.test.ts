@@ -103,6 +103,55 @@ describe('a backend that does not answer', () => {
   });
 });
 
+describe('a health check', () => {
+  it('waits 30 seconds for the backend, however long the calls of the connector may take', async () => {
+    for (const [timeoutSeconds, limitMs] of [
+      [900, 30_000],
+      [2, 2_000],
+    ] as const) {
+      for (const remote of [true, undefined] as const) {
+        const clock = testClock();
+        const { promise: asked, resolve } = Promise.withResolvers<AbortSignal>();
+        const check = (signal: AbortSignal) =>
+          new Promise<never>((_resolve, reject) => {
+            signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+            resolve(signal);
+          });
+        const { registry } = await registryWith({ ...(remote && { remote }), client: { check } }, { clock });
+        const connector = await registry.createVectorConnector({ ...vectors(), config: { timeoutSeconds } });
+        const checking = connector.healthCheck();
+        const signal = await asked;
+        await clock.advance(limitMs - 1);
+        expect(signal.aborted).toBe(false);
+        await clock.advance(1);
+        const { stages } = await checking;
+        expect(stages.find(({ status }) => status === 'failed')).toMatchObject({ code: 'timeout' });
+      }
+    }
+  });
+
+  it('has the opening of a client end soon enough to be told which stage took so long', async () => {
+    const clock = testClock();
+    const { promise: opening, resolve } = Promise.withResolvers<void>();
+    const open = ({ signal, stage }: OpenContext) =>
+      stage('address', () => {
+        resolve();
+        return new Promise<void>((_resolve, reject) =>
+          signal.addEventListener('abort', () => reject(networkFailure(signal.reason, signal)), {
+            once: true,
+          }),
+        );
+      });
+    const { registry } = await registryWith({ remote: true, open }, { clock });
+    const connector = await registry.createVectorConnector({ ...vectors(), config: { timeoutSeconds: 900 } });
+    const checking = connector.healthCheck();
+    await opening;
+    await clock.advance(30_000);
+    const stage = (await checking).stages.find(({ name }) => name === 'address');
+    expect(stage).toMatchObject({ status: 'failed', ms: 28_500, code: 'timeout' });
+  });
+});
+
 describe('egress', () => {
   const open = async (context: OpenContext) => void (await reach(context, targetOf(url)));
   const openByFetch = async (context: OpenContext) => {

@@ -16,7 +16,7 @@ import { NEVER, type Call, type Policy, type Run } from '../policies/pipeline.ts
 import { standardPolicies } from '../policies/standard.ts';
 import { cancelled } from '../contract/clock.ts';
 import { isDriverKind } from './spec.ts';
-import { CHECK, HealthCheck, type StoredCredentials } from './health.ts';
+import { CHECK, checkMs, HealthCheck, type StoredCredentials } from './health.ts';
 import { driverOptions, openCredentials } from './options.ts';
 import { scopedLog } from './log.ts';
 import type { Parts } from './parts.ts';
@@ -194,7 +194,7 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
     });
     // One attempt, so that a check answers soon.
     const once = { operation: CHECK, idempotent: false, attempt: 1, progress: () => {} };
-    await probe({ ...once, signal: signal ?? NEVER });
+    await probe({ ...once, signal: signal ?? NEVER, timeoutMs: checkMs(this.connector.config) });
   }
 
   /** @param stage for a check, which says by itself what it found. */
@@ -205,7 +205,7 @@ export class Session<C extends Client = Client> implements ClientSession<C>, Con
     await this.#checkHome();
     const taken = this.#taken;
     const ending = new AbortController();
-    const limitMs = Math.ceil(config.timeoutSeconds * 1_000 * OPENING_SHARE);
+    const limitMs = Math.ceil((stage ? checkMs(config) : config.timeoutSeconds * 1_000) * OPENING_SHARE);
     const cancelTimer = clock.after(limitMs, () =>
       ending.abort(
         new ConnectorError('timeout', `no connection within ${limitMs} ms`, { details: { limitMs } }),
