@@ -208,6 +208,23 @@ describe.skipIf(noPostgres !== undefined)('of servers on one database, one', () 
     });
   });
 
+  it('goes back to what is stored where a standby took over that lacks the last changes', async () => {
+    const url = await postgres.database();
+    const a = await open(url);
+    const { connectorId } = await a.createVectorConnector(vectors());
+    await query(url, ...DEAFEN, 'create table standby as table connectors');
+    const change = (times: number) => a.update(connectorId, { metadata: { times } });
+    const lose = `update connectors c set version = s.version, record = s.record, record_check = s.record_check from standby s`;
+    await change(1);
+    await query(url, lose);
+    expect((await change(2)).record).toMatchObject({ version: 2, metadata: { times: 2 } });
+    await query(url, lose, CUT);
+    await vi.waitFor(
+      async () => expect((await a.get(connectorId)).record).toMatchObject({ version: 1, metadata: {} }),
+      IN_FORCE,
+    );
+  });
+
   it('leaves the object of a connector alone where one that had its id was read before', async () => {
     const url = await postgres.database();
     const { promise: gate, resolve: goOn } = Promise.withResolvers<void>();
@@ -302,11 +319,12 @@ describe.skipIf(noPostgres !== undefined)('of servers on one database, one', () 
   });
 
   it('is closed within seconds while the database stands still', async (test) => {
-    if (!postgres.kill) return test.skip('the server of CONNECTORS_TEST_PG_URL is not ours to pause');
+    const { own } = postgres;
+    if (!own) return test.skip('the server of CONNECTORS_TEST_PG_URL is not ours to pause');
     const a = await open(await postgres.database());
     const connector = await a.createVectorConnector(vectors());
     connector.recordFailure(new Error('it failed'));
-    const paused = postgres.pause();
+    const paused = own.pause();
     try {
       const startMs = performance.now();
       await a.close();
