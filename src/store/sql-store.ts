@@ -4,15 +4,13 @@ import { ConnectorStatus, ConnectorType } from '../connectors/kinds.ts';
 import { checkValue, damagedRow, verifyRow } from './check-value.ts';
 import { connectorStore } from './connector-store.ts';
 import type { Engine } from './engine.ts';
-import { checkFile, rememberFile } from './file-check.ts';
 import { invocationStore } from './invocation-store.ts';
 import { keyStore } from './key-store.ts';
-import { migrate } from './migrate.ts';
 import { openingStore } from './opening-store.ts';
 import { probeStore } from './probe-store.ts';
 import type { Database } from './schema.ts';
 import { secretStore } from './secret-store.ts';
-import { openSqlite } from './sqlite.ts';
+import { openFile } from './sqlite.ts';
 import type { Store, StoreStatistics } from './store.ts';
 import { refuseUnfinished } from './unfinished.ts';
 
@@ -30,47 +28,21 @@ export const SqlStore = {
     place:
       { readonly file: string } | { readonly databaseUrl: string; readonly poolSize?: number | undefined },
   ): Promise<Store> {
-    if ('databaseUrl' in place) return onPostgres(place.databaseUrl, place);
-    const { file } = place;
-    const inMemory = file === ':memory:';
-    if (!inMemory) await checkFile(file);
-    const sqlite = openSqlite(file);
+    const engine =
+      'databaseUrl' in place
+        ? await (await import('./postgres.ts')).openPostgres(place.databaseUrl, { poolSize: place.poolSize })
+        : await openFile(place.file);
     try {
-      await migrate(sqlite.writer(null));
-      await refuseUnfinished(sqlite.writer(null));
-      await disconnectAll(sqlite);
+      await refuseUnfinished(engine.writer(null));
+      if (!engine.peers) await disconnectAll(engine);
     } catch (error) {
-      await sqlite.close();
+      await engine.close();
       throw error;
     }
-    let closed = false;
-    return {
-      ...storeOn(sqlite),
-      async close() {
-        if (closed) return;
-        closed = true;
-        await sqlite.close();
-        if (!inMemory) await rememberFile(file);
-      },
-    };
+    let closed: Promise<void> | undefined;
+    return { ...storeOn(engine), close: () => (closed ??= engine.close()) };
   },
 };
-
-async function onPostgres(
-  databaseUrl: string,
-  { poolSize }: { readonly poolSize?: number | undefined },
-): Promise<Store> {
-  const { openPostgres } = await import('./postgres.ts');
-  const engine = await openPostgres(databaseUrl, { poolSize });
-  try {
-    await refuseUnfinished(engine.writer(null));
-  } catch (error) {
-    await engine.close();
-    throw error;
-  }
-  let closed: Promise<void> | undefined;
-  return { ...storeOn(engine), close: () => (closed ??= engine.close()) };
-}
 
 function storeOn(engine: Engine): Omit<Store, 'close'> {
   return {

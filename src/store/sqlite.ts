@@ -1,6 +1,8 @@
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
 import { Kysely, SqliteDialect, type SqliteDatabase, type SqliteStatement } from 'kysely';
 import type { Engine } from './engine.ts';
+import { checkFile, rememberFile } from './file-check.ts';
+import { migrate } from './migrate.ts';
 import type { Tables, Database } from './schema.ts';
 import { isFull, sqliteError } from './sqlite-error.ts';
 
@@ -10,19 +12,40 @@ const CACHE_KIB = 24 * 1024;
 const MAX_STATEMENTS = 256;
 
 /**
- * One SQLite database behind Kysely.
+ * Opens a file, or `:memory:`, that can be trusted, and brings its schema up to date; closing it leaves what the next
+ * opening trusts it by.
+ *
+ * @throws ConnectorError `internal` where it is damaged, `invalid_state` where a newer version wrote it, `unavailable`
+ *   where it cannot be read or written.
+ */
+export async function openFile(file: string): Promise<Engine> {
+  const inMemory = file === ':memory:';
+  if (!inMemory) await checkFile(file);
+  const sqlite = openSqlite(file);
+  try {
+    await migrate(sqlite.writer(null));
+  } catch (error) {
+    await sqlite.close();
+    throw error;
+  }
+  return {
+    ...sqlite,
+    async close() {
+      await sqlite.close();
+      if (!inMemory) await rememberFile(file);
+    },
+  };
+}
+
+/**
+ * Opens a file, or `:memory:`, and creates the file where there is none; its schema is left as it is.
  *
  * Reads have a connection of their own: WAL lets them go on while an import holds its transaction open across turns
  * of the event loop. In memory there is one connection for both.
- */
-export type Sqlite = Engine & { readonly peers: undefined };
-
-/**
- * Opens a file, or `:memory:`, and creates the file where there is none.
  *
  * @throws ConnectorError `internal` where the file is damaged or no database, `unavailable` where it cannot be opened.
  */
-export function openSqlite(file: string): Sqlite {
+export function openSqlite(file: string): Engine {
   const writing = connect(file, { readOnly: false });
   const writer = kysely(writing, file);
   if (file === ':memory:') return engine(writer, writer, [writing]);
@@ -51,7 +74,7 @@ export function readSqlite(file: string): { readonly db: Database; close(): void
   }
 }
 
-function engine(reader: Database, writer: Database, connections: readonly DatabaseSync[]): Sqlite {
+function engine(reader: Database, writer: Database, connections: readonly DatabaseSync[]): Engine {
   return {
     reader: () => reader,
     writer: () => writer,

@@ -2,12 +2,11 @@ import { realpath, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { ConnectorError, invalidField, isConnectorError } from '../errors/error.ts';
 import { openDataDir } from './data-dir.ts';
-import { checkFile, rememberFile } from './file-check.ts';
-import { migrate, MIGRATIONS, schemaVersion } from './migrate.ts';
+import { MIGRATIONS, schemaVersion } from './migrate.ts';
 import { POSTGRES_MIGRATIONS } from './migrations/postgres.ts';
 import { SERVING } from './postgres-peers.ts';
 import type { Database } from './schema.ts';
-import { openSqlite, readSqlite } from './sqlite.ts';
+import { openFile, readSqlite } from './sqlite.ts';
 
 /** One end of a transfer. */
 export type Side = {
@@ -78,7 +77,11 @@ async function postgresSource(url: string): Promise<Side> {
     async checkUnserved() {
       // The first look sees what was there when it began, and no server that came later.
       const now = await look();
-      await refuseServed(name, now.db).finally(() => now.close());
+      try {
+        await refuseServed(name, now.db);
+      } finally {
+        await now.close();
+      }
     },
     close,
   });
@@ -154,22 +157,13 @@ async function directorySource(path: string): Promise<Side> {
 async function directoryTarget(path: string): Promise<Side> {
   const dataDir = await openDataDir(path);
   try {
-    const file = join(path, 'registry.db');
-    await checkFile(file);
-    const engine = openSqlite(file);
-    try {
-      await migrate(engine.writer(null));
-    } catch (error) {
-      await engine.close();
-      throw error;
-    }
+    const engine = await openFile(join(path, 'registry.db'));
     return {
       name: await realpath(path),
       db: engine.writer(null),
       checkUnserved: isAlone,
       async close() {
         await engine.close();
-        await rememberFile(file);
         await dataDir.close();
       },
     };
