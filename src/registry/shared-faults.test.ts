@@ -189,6 +189,40 @@ describe.skipIf(noPostgres !== undefined)('of servers on one database, one', () 
     });
   });
 
+  it('reads nothing again that is as it knows it', async () => {
+    const url = await postgres.database();
+    const compared: number[] = [];
+    const read: string[] = [];
+    const a = await changed(url, ({ getConnectorStates, getConnectors }) => ({
+      getConnectorStates(ids) {
+        compared.push(ids.length);
+        return getConnectorStates(ids);
+      },
+      getConnectors(ids) {
+        read.push(...ids);
+        return getConnectors(ids);
+      },
+    }));
+    const b = await open(url);
+    const spec = (name: string) => ({
+      ...vectors(name),
+      config: { endpoint: 'https://a.example', maxRetries: 1, credentials: { 'env.B': 'b', api_key: 'a' } },
+      metadata: { z: [1, { 2: 'two', 1: null }], a: '\u0000\ud800é' },
+    });
+    await a.createVectorConnector(spec('made'));
+    const { connectorId } = await b.createVectorConnector(spec('loaded'));
+    await a.get(connectorId);
+    await a.update(connectorId, { config: { timeoutSeconds: 5 } });
+    await a.getStatistics();
+    await heard(b, a, async () => {});
+    read.length = 0;
+    await query(url, CUT);
+    const earlier = compared.length;
+    await vi.waitFor(() => expect(compared.slice(earlier)).toContain(2), IN_FORCE);
+    await heard(b, a, async () => {});
+    expect(read).toEqual([]);
+  });
+
   it('makes a change from the credentials that the connector has by now', async () => {
     const url = await postgres.database();
     const [a, b] = [await open(url), await open(url)];
