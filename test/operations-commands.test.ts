@@ -67,7 +67,7 @@ describe('the commands of a backup', () => {
     async (test) => {
       const server = await startPostgres();
       test.onTestFinished(() => server.close());
-      if (!server.kill) return test.skip('the commands name roles, and the PostgreSQL is not ours');
+      if (!server.own) return test.skip('the commands name roles, and the PostgreSQL is not ours');
       const url = new URL(await server.database());
       await query(
         url.href,

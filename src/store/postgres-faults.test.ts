@@ -5,7 +5,13 @@ import { isDeepStrictEqual } from 'node:util';
 import { sql } from 'kysely';
 import { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { noPostgres, query, startPostgres, type TestPostgres } from '../testing/postgres.fixture.ts';
+import {
+  noPostgres,
+  query,
+  startPostgres,
+  type OwnPostgres,
+  type TestPostgres,
+} from '../testing/postgres.fixture.ts';
 import { storeSuite } from '../testing/store-suite.ts';
 import { connectorStore } from './connector-store.ts';
 import type { Engine } from './engine.ts';
@@ -32,12 +38,15 @@ describe.skipIf(noPostgres !== undefined || process.env['CONNECTORS_TEST_PG_URL'
   'a database that fails',
   () => {
     let postgres: TestPostgres;
+    let own: OwnPostgres;
     let url: string;
     let engine: Engine;
     let store: Pick<Store, 'insertConnectors' | 'getConnector' | 'updateConnector'>;
     const suite = storeSuite(() => store as Store);
     beforeAll(async () => {
       postgres = await startPostgres();
+      if (!postgres.own) throw new Error('the PostgreSQL is not ours to stop');
+      ({ own } = postgres);
     }, 60_000);
     beforeEach(async () => {
       url = await postgres.database();
@@ -69,13 +78,13 @@ describe.skipIf(noPostgres !== undefined || process.env['CONNECTORS_TEST_PG_URL'
           const under = Promise.allSettled(
             Array.from({ length: 40 }, (_, i) => nameOf(records[i % 8]?.connectorId ?? '')),
           );
-          await postgres[how]?.();
+          await own[how]();
           for (const [i, outcome] of (await under).entries()) {
             if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject(UNAVAILABLE);
             else expect(outcome.value).toBe(records[i % 8]?.name);
           }
           await expect(suite.stored()).rejects.toMatchObject(UNAVAILABLE);
-          await postgres.start();
+          await own.start();
           const backMs = performance.now();
           await suite.stored();
           expect(performance.now() - backMs).toBeLessThan(1_000);
@@ -93,7 +102,7 @@ describe.skipIf(noPostgres !== undefined || process.env['CONNECTORS_TEST_PG_URL'
         query(url, "select pid from pg_stat_activity where application_name = 'connector-registry'");
       const before = await pids();
       expect(before).toHaveLength(3);
-      const paused = postgres.pause();
+      const paused = own.pause();
       try {
         const outcomes = await Promise.allSettled(records.map(({ connectorId }) => nameOf(connectorId)));
         for (const outcome of outcomes) expect(outcome).toMatchObject({ reason: UNAVAILABLE });

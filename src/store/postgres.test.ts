@@ -197,18 +197,19 @@ describe.skipIf(noPostgres !== undefined)('PostgreSQL', () => {
   });
 
   it('is unavailable while its server is down, keeps what it acknowledged, and recovers by itself', async (test) => {
-    if (!postgres.kill) return test.skip('the server of CONNECTORS_TEST_PG_URL is not ours to kill');
+    const { own } = postgres;
+    if (!own) return test.skip('the server of CONNECTORS_TEST_PG_URL is not ours to kill');
     const { record } = await suite.stored({ tenantId: 'kept' });
     for (let round = 0; round < 3; round++) {
       const under = Promise.allSettled(
         Array.from({ length: 20 }, () => store.getConnector('kept', record.connectorId)),
       );
-      await postgres.kill();
+      await own.kill();
       for (const outcome of await under)
         if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ code: 'unavailable' });
       await expect(store.ping()).rejects.toMatchObject({ code: 'unavailable', retryAfterMs: 1_000 });
       await expect(suite.stored()).rejects.toMatchObject({ code: 'unavailable' });
-      await postgres.start();
+      await own.start();
       await store.ping();
       expect(await store.getConnector('kept', record.connectorId)).toMatchObject({
         record: { name: record.name },

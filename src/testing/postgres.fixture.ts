@@ -11,16 +11,21 @@ import { endChild, freePort, isRunning } from './child-server.fixture.ts';
 export type TestPostgres = {
   /** The address of a database of its own, empty. */
   database(): Promise<string>;
-  /** As kill -9 of the whole server. Undefined where it is not ours. */
-  readonly kill: (() => Promise<void>) | undefined;
+  /** What tests do to a server that is theirs; undefined where it is not. */
+  readonly own: OwnPostgres | undefined;
+  /** Also where it stands still. */
+  close(): Promise<void>;
+};
+
+export type OwnPostgres = {
+  /** As kill -9 of the whole server. */
+  kill(): Promise<void>;
   /** Its fast stop: every session is ended at once, and nothing is left to recover. */
   stop(): Promise<void>;
   /** All of its processes stand still, as where a machine hangs, until they are told to go on. */
   pause(): { resume(): void };
   /** Starts it again where it was. */
   start(): Promise<void>;
-  /** Also where it stands still. */
-  close(): Promise<void>;
 };
 
 const BINARIES = newestBinaries();
@@ -35,14 +40,7 @@ if (noPostgres !== undefined) console.warn(`skipped: ${noPostgres}`);
 
 export async function startPostgres(): Promise<TestPostgres> {
   if (GIVEN !== undefined)
-    return {
-      database: () => newDatabase(GIVEN),
-      kill: undefined,
-      stop: notOurs,
-      pause: notOurs,
-      start: async () => {},
-      close: async () => {},
-    };
+    return { database: () => newDatabase(GIVEN), own: undefined, close: async () => {} };
   if (BINARIES === undefined) throw new Error(noPostgres);
   const binaries = BINARIES;
   const root = mkdtempSync(join(tmpdir(), 'postgres-'));
@@ -50,14 +48,6 @@ export async function startPostgres(): Promise<TestPostgres> {
   if (user) chownSync(root, user.uid, user.gid);
   const as = { ...user, cwd: root };
   const data = join(root, 'data');
-  execFileSync(
-    join(binaries, 'initdb'),
-    ['-D', data, '-A', 'trust', '-U', 'owner', '-E', 'UTF8', '--locale=C'],
-    {
-      ...as,
-      stdio: 'pipe',
-    },
-  );
   const port = await freePort();
   const url = `postgres://owner@127.0.0.1:${port}/postgres`;
   const options = [
@@ -88,27 +78,33 @@ export async function startPostgres(): Promise<TestPostgres> {
     await endChild(server, signal);
     for (const pid of children) signalIfThere(pid, 'SIGKILL');
   };
-  await start();
+  const pause = () => {
+    const postmaster = server?.pid;
+    if (postmaster === undefined) throw new Error('postgres does not run');
+    // It starts no more processes once it stands still, so the list is whole.
+    process.kill(postmaster, 'SIGSTOP');
+    const children = childrenOf(postmaster);
+    for (const pid of children) signalIfThere(pid, 'SIGSTOP');
+    standingStill = [...children, postmaster];
+    return { resume };
+  };
+  const close = async () => {
+    resume();
+    await end('SIGINT');
+    rmSync(root, { recursive: true, force: true });
+  };
+  try {
+    const made = ['-D', data, '-A', 'trust', '-U', 'owner', '-E', 'UTF8', '--locale=C'];
+    execFileSync(join(binaries, 'initdb'), made, { ...as, stdio: 'pipe' });
+    await start();
+  } catch (error) {
+    await close();
+    throw error;
+  }
   return {
     database: () => newDatabase(url),
-    kill: () => end('SIGKILL'),
-    stop: () => end('SIGINT'),
-    pause() {
-      const postmaster = server?.pid;
-      if (postmaster === undefined) throw new Error('postgres does not run');
-      // It starts no more processes once it stands still, so the list is whole.
-      process.kill(postmaster, 'SIGSTOP');
-      const children = childrenOf(postmaster);
-      for (const pid of children) signalIfThere(pid, 'SIGSTOP');
-      standingStill = [...children, postmaster];
-      return { resume };
-    },
-    start,
-    async close() {
-      resume();
-      await end('SIGINT');
-      rmSync(root, { recursive: true, force: true });
-    },
+    own: { kill: () => end('SIGKILL'), stop: () => end('SIGINT'), pause, start },
+    close,
   };
 }
 
@@ -147,10 +143,6 @@ async function untilReady(url: string, server: ChildProcess): Promise<void> {
 
 function childrenOf(pid: number | undefined): readonly number[] {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
-}
-
-function notOurs(): never {
-  throw new Error('the PostgreSQL of CONNECTORS_TEST_PG_URL is not ours to stop');
 }
 
 function signalIfThere(pid: number, signal: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): void {

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { endChild, freePorts } from '../../src/testing/child-server.fixture.ts';
 import { startRedis, type OwnRedis } from '../../src/testing/redis.fixture.ts';
-import { query, startPostgres, type TestPostgres } from '../../src/testing/postgres.fixture.ts';
+import { query, startPostgres, type OwnPostgres } from '../../src/testing/postgres.fixture.ts';
 import { Calls } from './calls.ts';
 import { ClusterServer } from './cluster-server.ts';
 import type { Runs } from './function-backend.ts';
@@ -22,7 +22,7 @@ export type Cluster = {
   server(at: number): ClusterServer;
   /** One that does not stand still, as whoever spreads calls over servers would send them to. */
   pick(random: Random): ClusterServer;
-  readonly postgres: TestPostgres;
+  readonly postgres: OwnPostgres;
   readonly redis: OwnRedis;
   /** Where the functions are. */
   readonly functionsUrl: string;
@@ -42,8 +42,8 @@ export async function startCluster(): Promise<Cluster> {
   await using started = new AsyncDisposableStack();
   const postgres = started.adopt(await startPostgres(), ({ close }) => close());
   const redis = started.adopt(await startRedis(), ({ close }) => close());
-  const { own } = redis;
-  if (!own) throw new Error('the Redis of CONNECTORS_TEST_REDIS_URL is not ours to stop');
+  if (!postgres.own || !redis.own)
+    throw new Error('what CONNECTORS_TEST_PG_URL or CONNECTORS_TEST_REDIS_URL names is not ours to stop');
   const root = started.adopt(await mkdtemp(join(tmpdir(), 'connector-registry-cluster-')), (folder) =>
     rm(folder, { recursive: true, force: true }),
   );
@@ -85,9 +85,8 @@ export async function startCluster(): Promise<Cluster> {
   calls.apiKey = String(made.body['key']);
   const kept = started.move();
   return {
-    ...{ servers, server, postgres, faults, calls },
+    ...{ servers, server, faults, calls, postgres: postgres.own, redis: redis.own },
     close: () => kept.disposeAsync(),
-    redis: own,
     pick: (random) => random.pick(servers.filter(({ isPaused }) => !isPaused)),
     functionsUrl: backend.url,
     // The shape is that of the program.

@@ -46,7 +46,7 @@ async function breakOnce(
       await wait(stoppedMs);
       paused.resume();
     } else {
-      await (fault === 'kill -9' ? postgres.kill?.() : postgres.stop());
+      await (fault === 'kill -9' ? postgres.kill() : postgres.stop());
       await wait(random.int(AWAY_MS));
       await postgres.start();
     }

@@ -48,7 +48,7 @@ async function pause({ servers }: Cluster, random: Random): Promise<void> {
 
 async function killDatabase({ postgres, calls, servers }: Cluster, random: Random): Promise<void> {
   const back = calls.outage();
-  await postgres.kill?.();
+  await postgres.kill();
   await wait(random.int(AWAY_MS));
   await postgres.start();
   await Promise.all(servers.map((server) => server.ready()));

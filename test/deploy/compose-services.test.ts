@@ -33,7 +33,7 @@ it.skipIf(noPsql !== undefined)(
   async (test) => {
     const server = await startPostgres();
     test.onTestFinished(() => server.close());
-    if (!server.kill) return test.skip('the file names a role, and the PostgreSQL is not ours');
+    if (!server.own) return test.skip('the file names a role, and the PostgreSQL is not ours');
     const superuser = new URL(await server.database());
     const file = services['postgres']?.volumes?.find((one) => one.includes('/docker-entrypoint-initdb.d/'));
     const [path = ''] = file?.split(':') ?? [];

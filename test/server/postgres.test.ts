@@ -45,13 +45,14 @@ describe.skipIf(noPostgres !== undefined)('a registry on PostgreSQL', () => {
   }, 60_000);
 
   it('answers 503 with Retry-After while the database is down, and serves again after it', async (test) => {
-    if (!postgres.kill) return test.skip('the server of CONNECTORS_TEST_PG_URL is not ours to kill');
+    const { own } = postgres;
+    if (!own) return test.skip('the server of CONNECTORS_TEST_PG_URL is not ours to kill');
     const server = await openServer({ databaseUrl: await postgres.database(), env: KEY });
     expect(await server.ask('GET /stats')).toMatchObject({ status: 200 });
-    await postgres.kill();
+    await own.kill();
     for (const path of ['GET /stats', 'GET //readyz', 'GET /connectors?tenant_id=acme'])
       expect(await server.ask(path)).toMatchObject({ status: 503, headers: { 'retry-after': '1' } });
-    await postgres.start();
+    await own.start();
     expect(await server.ask('GET //readyz')).toMatchObject({ status: 200 });
     expect(await server.ask('GET /stats')).toMatchObject({ status: 200 });
   }, 60_000);
