@@ -10,12 +10,13 @@ import { noPostgres, query, startPostgres } from '../src/testing/postgres.fixtur
 
 const page = readFileSync(new URL('../docs/operations.md', import.meta.url), 'utf8');
 const [, backup = ''] = page.split('\n## Backup and restore\n');
-/** The commands of the section, as they are written there: for SQLite, for PostgreSQL. */
-const [sqlite = '', postgres = ''] = [...(backup.split('\n## ')[0] ?? '').matchAll(/```sh\n([^]*?)```/g)].map(
-  ([, text = '']) => text,
-);
+/** The commands of the section, as they are written there: for SQLite, for PostgreSQL, for a copy beside the first one. */
+const [sqlite = '', postgres = '', copied = ''] = [
+  ...(backup.split('\n## ')[0] ?? '').matchAll(/```sh\n([^]*?)```/g),
+].map(([, text = '']) => text);
 const BINARIES = '/usr/lib/postgresql';
 const spec = { connector_type: 'vector', provider: 'embedded', name: 'prices', vector_dimension: 2 };
+const notes = { connector_type: 'file', provider: 'local', name: 'notes' };
 const run = promisify(execFile);
 
 let folder: string;
@@ -77,19 +78,26 @@ describe('the commands of a backup', () => {
       );
       const at = (database: string) =>
         Object.assign(new URL(url), { username: 'connectors', pathname: `/${database}` }).href;
-      const open = (database: string) =>
+      const open = (database: string, dataDir = 'data') =>
         ConnectorRegistry.open({
-          dataDir: join(folder, 'data'),
+          dataDir: join(folder, dataDir),
           databaseUrl: at(database),
+          env: { CONNECTORS_MASTER_KEY: Buffer.alloc(32, 1).toString('base64') },
         });
+      const idIn = (dataDir: string) => readFileSync(join(folder, dataDir, 'registry-id'), 'utf8');
       const before = await open('connectors');
       for (const tenant of ['acme', 'globex']) await before.forTenant(tenant).createFromDict(spec);
+      // Its server's directory still fits what is restored, as this is the same registry.
+      const { connectorId } = await before.forTenant('acme').createFromDict(notes);
+      await (await before.forTenant('acme').file(connectorId)).writeFile('a.txt', 'kept');
       await before.close();
       const env = { PGHOST: url.hostname, PGPORT: url.port };
       await paste(postgres, env);
       await using restored = await open('restored');
       for (const tenant of ['acme', 'globex'])
-        expect(await restored.forTenant(tenant).list()).toMatchObject([{ name: 'prices' }]);
+        expect(await restored.forTenant(tenant).getByName('prices')).toMatchObject({ tenantId: tenant });
+      const files = await restored.forTenant('acme').file(connectorId);
+      expect(Buffer.from(await files.readFile('a.txt')).toString()).toBe('kept');
       // Still held to its tenants there.
       expect(await query(at('restored'), 'select * from connectors')).toEqual([]);
       // And without the two options, as the page says.
@@ -97,6 +105,13 @@ describe('the commands of a backup', () => {
       await expect(paste(careless.replace('--enable-row-security ', ''), env)).rejects.toThrow(
         /row-level security policy/,
       );
+      // A copy beside the first one: another registry, which has nothing to do and nothing in that directory.
+      await restored.close();
+      await paste(copied, env);
+      await expect(open('restored')).rejects.toThrow(/and the database is of none yet/);
+      await using copy = await open('restored', 'of-the-copy');
+      expect(await copy.forTenant('acme').list()).toHaveLength(2);
+      expect(idIn('of-the-copy')).not.toBe(idIn('data'));
     },
   );
 });
