@@ -18,61 +18,38 @@ import type { Database, Tables } from './schema.ts';
 
 /** The database of a pool, in which every transaction is in the name of `tenant`, also that of a single statement. */
 export function tenantDatabase(pool: Pool, tenant: string, parserOf: ParserOf): Database {
+  const acquire = async (): Promise<TenantConnection> => {
+    if (pool.ending) throw new ConnectorError('invalid_state', 'the store is closed');
+    try {
+      return new TenantConnection(await pool.connect(), tenant, parserOf);
+    } catch (error) {
+      throw postgresError(error);
+    }
+  };
+  const driver: Driver = {
+    init: async () => {},
+    acquireConnection: acquire,
+    // The connections of this driver are what it gets back.
+    beginTransaction: async (connection: TenantConnection) => connection.begin(),
+    commitTransaction: (connection: TenantConnection) => connection.commit(),
+    rollbackTransaction: (connection: TenantConnection) => connection.rollback(),
+    releaseConnection: async (connection: TenantConnection) => connection.release(),
+    destroy: async () => {},
+  };
   const dialect: Dialect = {
-    createDriver: () => new TenantDriver(pool, tenant, parserOf),
+    createDriver: () => driver,
     createQueryCompiler: () => new PostgresQueryCompiler(),
     createAdapter: () => new PostgresAdapter(),
     createIntrospector: (db) => new PostgresIntrospector(db),
   };
   return shortcut(new Kysely<Tables>({ dialect }), async (query) => {
-    const connection = await acquire(pool, tenant, parserOf);
+    const connection = await acquire();
     try {
       return await connection.executeQuery(query);
     } finally {
       connection.release();
     }
   });
-}
-
-async function acquire(pool: Pool, tenant: string, parserOf: ParserOf): Promise<TenantConnection> {
-  if (pool.ending) throw new ConnectorError('invalid_state', 'the store is closed');
-  try {
-    return new TenantConnection(await pool.connect(), tenant, parserOf);
-  } catch (error) {
-    throw postgresError(error);
-  }
-}
-
-class TenantDriver implements Driver {
-  readonly #pool: Pool;
-  readonly #tenant: string;
-  readonly #parserOf: ParserOf;
-
-  constructor(pool: Pool, tenant: string, parserOf: ParserOf) {
-    this.#pool = pool;
-    this.#tenant = tenant;
-    this.#parserOf = parserOf;
-  }
-
-  async init(): Promise<void> {}
-
-  acquireConnection(): Promise<TenantConnection> {
-    return acquire(this.#pool, this.#tenant, this.#parserOf);
-  }
-
-  async beginTransaction(connection: TenantConnection): Promise<void> {
-    connection.begin();
-  }
-  commitTransaction(connection: TenantConnection): Promise<void> {
-    return connection.commit();
-  }
-  rollbackTransaction(connection: TenantConnection): Promise<void> {
-    return connection.rollback();
-  }
-  async releaseConnection(connection: TenantConnection): Promise<void> {
-    connection.release();
-  }
-  async destroy(): Promise<void> {}
 }
 
 /** A connection for as long as one statement or one transaction has it. */
