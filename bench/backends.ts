@@ -17,6 +17,7 @@ import type { VectorRecord } from '../src/connectors/vector/driver.ts';
 import { startChroma } from '../src/drivers/vector/chroma/chroma.fixture.ts';
 import { startPostgres } from '../src/drivers/vector/pgvector/pgvector.fixture.ts';
 import { bareChroma, barePostgres, type BareClient } from './bare-clients.ts';
+import { median } from './pairs.ts';
 import { report, type Row } from './report.ts';
 import { clustered, DIMENSION } from './vector-data.ts';
 
@@ -197,8 +198,4 @@ async function crowd<Q>(queries: readonly Q[], search: (query: Q) => Promise<unk
 
 function rate(count: number, ms: number): string {
   return `${Math.round((count / ms) * 1_000).toLocaleString('en-US')}/s`;
-}
-
-function median(figures: readonly number[]): number {
-  return figures.toSorted((a, b) => a - b)[figures.length >> 1] ?? Number.NaN;
 }

@@ -15,6 +15,7 @@ import { SandboxPool } from '../src/drivers/serverless/local/pool.ts';
 import { systemClock, type ServerlessClient } from '../src/driver.ts';
 import { openContext } from '../src/testing/open-context.ts';
 import { serverlessConnector } from '../src/testing/serverless-suite.ts';
+import { median } from './pairs.ts';
 import { report } from './report.ts';
 
 const QUICK = process.argv.includes('--quick');
@@ -134,8 +135,4 @@ async function repeat<T>(count: number, task: () => Promise<T>): Promise<T[]> {
   const answers: T[] = [];
   for (let n = 0; n < count; n++) answers.push(await task());
   return answers;
-}
-
-function median(figures: readonly number[]): number {
-  return figures.toSorted((a, b) => a - b)[figures.length >> 1] ?? Number.NaN;
 }

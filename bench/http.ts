@@ -17,6 +17,7 @@ import { connectorGet } from '../src/operations/connector.ts';
 import { runOperation } from '../src/operations/operation.ts';
 import { vectorSearch } from '../src/operations/vector.ts';
 import { startServer } from '../src/server/index.ts';
+import { median } from './pairs.ts';
 import { report } from './report.ts';
 
 const DIMENSION = 384;
@@ -71,8 +72,6 @@ async function ratio(load: (base: string) => Load, servers: Servers): Promise<Ra
     const bare = await perSecond(load(servers.bare), seconds);
     runs.push({ product, bare, ratio: product / bare });
   }
-  const median = (values: readonly number[]) =>
-    values.toSorted((a, b) => a - b)[Math.floor(RUNS / 2)] ?? Number.NaN;
   return {
     product: median(runs.map((run) => run.product)),
     bare: median(runs.map((run) => run.bare)),

@@ -11,6 +11,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import type { ServerlessConnector } from '../src/connectors/serverless/connector.ts';
 import { drivers } from '../src/drivers.generated.ts';
 import { ConnectorRegistry } from '../src/registry/registry.ts';
+import { quantile, timedMs } from './pairs.ts';
 import { report } from './report.ts';
 
 const QUICK = process.argv.includes('--quick');
@@ -145,15 +146,6 @@ async function startMs(): Promise<number> {
 
 async function timed(times: number, work: () => Promise<unknown>): Promise<readonly number[]> {
   const took: number[] = [];
-  for (let i = 0; i < times; i++) {
-    const fromMs = performance.now();
-    await work();
-    took.push(performance.now() - fromMs);
-  }
+  for (let i = 0; i < times; i++) took.push(await timedMs(work));
   return took;
-}
-
-function quantile(values: readonly number[], at: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * at))] ?? Number.NaN;
 }

@@ -20,6 +20,7 @@ import { postgresCounters } from '../src/store/postgres-counters.ts';
 import { SqlStore } from '../src/store/sql-store.ts';
 import { noPostgres, startPostgres } from '../src/testing/postgres.fixture.ts';
 import { noRedis, startRedis } from '../src/testing/redis.fixture.ts';
+import { quantile, timedMs } from './pairs.ts';
 import { report, type Row } from './report.ts';
 
 const QUICK = process.argv.includes('--quick');
@@ -106,9 +107,9 @@ async function added(where: string, url: string, targetMs?: number): Promise<Row
   const took = { none: [] as number[], own: [] as number[], shared: [] as number[] };
   // In turns, so that a busy machine slows each alike.
   for (let call = 0; call < CALLS; call++) {
-    took.none.push(await timed(idle));
-    took.own.push(await timed(() => own(CALL)));
-    took.shared.push(await timed(() => shared(CALL)));
+    took.none.push(await timedMs(idle));
+    took.own.push(await timedMs(() => own(CALL)));
+    took.shared.push(await timedMs(() => shared(CALL)));
   }
   await close();
   const over = (at: number) => quantile(took.shared, at) - quantile(took.none, at);
@@ -189,14 +190,4 @@ async function offer(url: string): Promise<void> {
   const counted: Counted = { offered, allowed, windows, alone };
   process.send?.(counted);
   process.disconnect();
-}
-
-async function timed(work: () => Promise<unknown>): Promise<number> {
-  const startMs = performance.now();
-  await work();
-  return performance.now() - startMs;
-}
-
-function quantile(values: readonly number[], at: number): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length * at)] ?? Number.NaN;
 }

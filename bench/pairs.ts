@@ -24,7 +24,7 @@ export async function pairs(
   return found;
 }
 
-async function timedMs(run: () => Promise<unknown>): Promise<number> {
+export async function timedMs(run: () => Promise<unknown>): Promise<number> {
   const startMs = performance.now();
   await run();
   return performance.now() - startMs;
@@ -68,6 +68,11 @@ export function row(
 }
 
 export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+  return quantile(values, 0.5);
+}
+
+/** The value that this share of the others lies below, up to the highest for 1; not a number where there is none. */
+export function quantile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
 }

@@ -20,6 +20,7 @@ import { retry } from '../src/policies/retry.ts';
 import { standardPolicies } from '../src/policies/standard.ts';
 import { cipher } from '../src/secrets/cipher.ts';
 import { keyRing } from '../src/secrets/key-ring.ts';
+import { median } from './pairs.ts';
 import { report, type Row } from './report.ts';
 
 const quick = process.argv.includes('--quick');
@@ -30,10 +31,6 @@ const CALL: Call = { operation: 'bench', idempotent: true, attempt: 1, signal: N
 const OPTIONS = { key: 'acme/c1', timeoutMs: 30_000, maxRetries: 3, retryDelayMs: 1000 };
 const LIMIT = { rateLimit: { requests: 1_000_000_000, windowMs: 60_000 } };
 const idle = async () => 1;
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
-}
 
 /** The median of one call in µs, each call timed on its own. */
 async function callUs(call: () => Promise<unknown>): Promise<number> {

@@ -18,7 +18,7 @@ import { ConnectorRegistry, type ConnectorSpec } from '../src/index.ts';
 import { activityColumns, recordColumns } from '../src/store/connector-rows.ts';
 import { SqlStore } from '../src/store/sql-store.ts';
 import { noPostgres, query, startPostgres } from '../src/testing/postgres.fixture.ts';
-import { median, pairs, ratioRow, row } from './pairs.ts';
+import { median, pairs, ratioRow, row, timedMs } from './pairs.ts';
 import { report, type Row } from './report.ts';
 
 const QUICK = process.argv.includes('--quick');
@@ -283,9 +283,4 @@ async function several(run: () => Promise<unknown>): Promise<number[]> {
   const figures: number[] = [];
   for (let n = 0; n < 9; n++) figures.push(await timedMs(run));
   return figures;
-}
-async function timedMs(run: () => Promise<unknown>): Promise<number> {
-  const startMs = performance.now();
-  await run();
-  return performance.now() - startMs;
 }

@@ -15,7 +15,7 @@ import type { ServerlessConnector } from '../src/connectors/serverless/connector
 import { defineServerlessDriver } from '../src/driver.ts';
 import { ConnectorRegistry } from '../src/registry/registry.ts';
 import { noPostgres, query, startPostgres } from '../src/testing/postgres.fixture.ts';
-import { median } from './pairs.ts';
+import { median, quantile } from './pairs.ts';
 import { report, type Row } from './report.ts';
 
 const QUICK = process.argv.includes('--quick');
@@ -142,11 +142,9 @@ async function waits(databaseUrl: string): Promise<readonly Row[]> {
       await waiter.waitForResult(requestId);
       late.push(performance.now() - endedMs);
     }
-    const sorted = late.toSorted((one, two) => one - two);
-    const at = (share: number) => sorted[Math.floor((sorted.length - 1) * share)] ?? Number.NaN;
     rows.push(
-      { what: `from its end to who waits on ${where}, p50`, figure: at(0.5), unit: 'ms' },
-      { what: `from its end to who waits on ${where}, p99`, figure: at(0.99), unit: 'ms' },
+      { what: `from its end to who waits on ${where}, p50`, figure: quantile(late, 0.5), unit: 'ms' },
+      { what: `from its end to who waits on ${where}, p99`, figure: quantile(late, 0.99), unit: 'ms' },
     );
   }
   const [{ rows: asked } = { rows: 0 }] = (await query(

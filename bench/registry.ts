@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { ConnectorRegistry, type ConnectorSpec } from '../src/index.ts';
+import { median } from './pairs.ts';
 import { report } from './report.ts';
 
 const quick = process.argv.includes('--quick');
@@ -147,9 +148,6 @@ async function timed(count: number, run: (n: number) => Promise<unknown>): Promi
   const startMs = performance.now();
   for (let n = 0; n < count; n++) await run(n);
   return (performance.now() - startMs) / count;
-}
-function median(figures: readonly number[]): number {
-  return figures.toSorted((a, b) => a - b)[figures.length >> 1] ?? Number.NaN;
 }
 function atLeast(what: string, figure: number, unit: string, target: number) {
   return { what, figure, unit, target: `≥ ${target.toLocaleString('en')}`, ok: figure >= target };

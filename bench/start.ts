@@ -4,6 +4,7 @@
  *     node bench/start.ts [--quick]
  */
 import { execFileSync } from 'node:child_process';
+import { median } from './pairs.ts';
 import { report } from './report.ts';
 
 const RUNS = process.argv.includes('--quick') ? 5 : 15;
@@ -43,8 +44,4 @@ function imports(module: string): number[] {
     execFileSync(process.execPath, ['--input-type=module', '-e', `await import(${JSON.stringify(module)})`]);
     return performance.now() - startMs;
   });
-}
-
-function median(figures: readonly number[]): number {
-  return figures.toSorted((a, b) => a - b)[figures.length >> 1] ?? Number.NaN;
 }

@@ -23,6 +23,7 @@ import driver from '../src/drivers/vector/embedded/index.ts';
 import { ScanSet } from '../src/drivers/vector/embedded/scan-set.ts';
 import { standardPolicies } from '../src/policies/standard.ts';
 import { vectorConnector, vectorContext } from '../src/testing/vector-suite.ts';
+import { median, timedMs } from './pairs.ts';
 import { report, type Row } from './report.ts';
 import { clustered, clusteredValues, DIMENSION, exactly, recordOf } from './vector-data.ts';
 
@@ -100,7 +101,7 @@ async function againstEngine(scratch: string): Promise<readonly Row[]> {
     const rows = records.map(rowOf);
     const both = [
       async () => {
-        upserts[0]?.push(await timedAsync(async () => void (await upsertAll(connector, records))));
+        upserts[0]?.push(await timedMs(async () => void (await upsertAll(connector, records))));
         searches[0]?.push(await searchTime(queries, (query) => connector.search(query)));
         crowds[0]?.push(await crowdTime(queries, (query) => connector.search(query)));
       },
@@ -144,7 +145,7 @@ async function large(scratch: string): Promise<readonly Row[]> {
 
   const loop = monitorEventLoopDelay({ resolution: 1 });
   loop.enable();
-  const loadMs = await timedAsync(async () => {
+  const loadMs = await timedMs(async () => {
     for (let start = 0; start < MANY; start += 10_000) {
       // Made as they are needed, so that it is not the benchmark's own heap whose collection is measured.
       await upsertBatch(
@@ -158,7 +159,7 @@ async function large(scratch: string): Promise<readonly Row[]> {
   rows.push({ what: `upsert of ${MANY}, 10 searches after each 10,000`, figure: loadMs / 1000, unit: 's' });
   rows.push(...delay('while upserting and searching', loop));
 
-  const builtMs = await timedAsync(async () => {
+  const builtMs = await timedMs(async () => {
     // A second is nothing beside the minutes that building takes.
     while ((await client.check(context.signal)).length > 0)
       await new Promise((resolve) => setTimeout(resolve, 1000));
@@ -274,7 +275,7 @@ async function searchTime(
   const times: number[] = [];
   for (const values of queries) {
     const query = Float32Array.from(values);
-    times.push(await timedAsync(() => search(query)));
+    times.push(await timedMs(() => search(query)));
   }
   return median(times);
 }
@@ -288,7 +289,7 @@ async function crowdTime(
   const caller = async (): Promise<void> => {
     for (let query = left.pop(); query; query = left.pop()) await search(query);
   };
-  return timedAsync(() => Promise.all(Array.from({ length: 8 }, caller)));
+  return timedMs(() => Promise.all(Array.from({ length: 8 }, caller)));
 }
 
 function rowOf({ id, values, metadata }: VectorRecord): NewRow {
@@ -316,15 +317,4 @@ function timed(work: () => unknown): number {
   const start = performance.now();
   work();
   return performance.now() - start;
-}
-
-async function timedAsync(work: () => Promise<unknown>): Promise<number> {
-  const start = performance.now();
-  await work();
-  return performance.now() - start;
-}
-
-function median(figures: readonly number[]): number {
-  const sorted = figures.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? NaN;
 }
