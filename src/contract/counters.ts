@@ -5,10 +5,11 @@
  * The timers behind them never keep the process alive.
  */
 export interface RateLimitCounters {
-  /** Counts one attempt: how many there were in this window, and milliseconds until it ends. */
+  /** Counts one attempt, or so many: how many there were in this window with them, and milliseconds until it ends. */
   count(
     key: string,
     windowMs: number,
+    more?: number,
   ): Promise<{
     readonly attempts: number;
     readonly leftMs: number;

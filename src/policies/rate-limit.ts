@@ -15,10 +15,10 @@ export type RateLimitOptions = {
 export function memoryCounters(): RateLimitCounters {
   let loading: Promise<RateLimiterMemory> | undefined;
   return {
-    async count(key, windowMs) {
+    async count(key, windowMs, more = 1) {
       loading ??= loadLimiter();
       const limiter = await loading;
-      const { consumedPoints, msBeforeNext } = await limiter.consume(key, 1, {
+      const { consumedPoints, msBeforeNext } = await limiter.consume(key, more, {
         customDuration: windowMs / 1000,
       });
       // The limiter reads the wall clock, and one that is set back must not lengthen a window.

@@ -56,9 +56,9 @@ export async function redisCounters(url: string): Promise<RedisCounters> {
   // It goes on trying by itself.
   await redis.connect().catch(() => {});
   return {
-    async count(key, windowMs) {
+    async count(key, windowMs, more = 1) {
       try {
-        const { consumedPoints, msBeforeNext } = await limiter.consume(hash(key), 1, {
+        const { consumedPoints, msBeforeNext } = await limiter.consume(hash(key), more, {
           // What the package takes for seconds reaches the script as it is, in whole numbers.
           customDuration: Math.max(1, Math.round(windowMs)),
         });

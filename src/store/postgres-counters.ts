@@ -21,8 +21,8 @@ const CLEAR_MS = 300_000;
 export function postgresCounters(query: Query): RateLimitCounters {
   let clearedMs = performance.now();
   return {
-    async count(key, windowMs) {
-      const values = [hash(key), Math.max(1, Math.round(windowMs))];
+    async count(key, windowMs, more = 1) {
+      const values = [hash(key), Math.max(1, Math.round(windowMs)), more];
       const { rows } = await query(COUNT, values).catch((error: unknown) => {
         throw postgresError(error);
       });
@@ -46,9 +46,9 @@ function hash(key: string): string {
 // The same throughout a statement. One that waited for the row counts where it was when it came.
 const NOW = '(extract(epoch from statement_timestamp()) * 1000)::bigint';
 
-const COUNT = `insert into rate_limits as r (key, points, expire) values ($1, 1, ${NOW} + $2::bigint)
+const COUNT = `insert into rate_limits as r (key, points, expire) values ($1, $3::bigint, ${NOW} + $2::bigint)
   on conflict (key) do update set
-    points = case when r.expire <= ${NOW} then 1 else r.points + 1 end,
+    points = case when r.expire <= ${NOW} then $3::bigint else r.points + $3::bigint end,
     expire = case when r.expire <= ${NOW} then ${NOW} + $2::bigint else r.expire end
   returning points, greatest(expire - ${NOW}, 0) as left_ms`;
 

@@ -17,6 +17,14 @@ export function testCounters(open: () => readonly [RateLimitCounters, RateLimitC
     expect(counts.every(({ servers }) => servers === undefined)).toBe(true);
   });
 
+  it('counts several attempts at once, also where a window begins or has ended', async () => {
+    const [one, other] = open();
+    const key = randomUUID();
+    expect(await one.count(key, 300, 7)).toMatchObject({ attempts: 7 });
+    expect(await other.count(key, 300, 1_000)).toMatchObject({ attempts: 1_007 });
+    await expect.poll(async () => (await other.count(key, 300, 5)).attempts, { interval: 20 }).toBe(5);
+  });
+
   it('lets exactly the limit through at twenty times of it', async () => {
     const options = { key: randomUUID(), requests: 25, windowMs: 60_000 };
     const calls = open().map((counters) => rateLimit(options, counters)(async () => 'through'));

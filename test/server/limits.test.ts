@@ -172,7 +172,9 @@ describe.skipIf(noPostgres !== undefined)('rate limits of two servers on one dat
     if (!own) return test.skip('the server of CONNECTORS_TEST_PG_URL is not ours to kill');
     const both = await onTwo();
     const degraded = () => open.map((registry) => registry.gauges().limitsDegraded);
-    expect(await letThrough(300, ...both)).toBe(30);
+    // Opened by a call each: what comes at once on one server is counted together, and may be all that is let through.
+    for (const one of both) await one.countVectors();
+    expect(await letThrough(300, ...both)).toBe(28);
     expect(degraded()).toEqual([false, false]);
     await own.kill();
     expect(await letThrough(100, ...both)).toBe(30);
