@@ -6,6 +6,7 @@
  */
 import { randomInt } from 'node:crypto';
 import { constants } from 'node:os';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { FULL, type Part, PARTS, runCluster, type Sizes } from './run.ts';
 
@@ -38,7 +39,9 @@ const faults = await runCluster({
   ...{ seed: Number(values.seed), parts, sizes: scaled(FULL, Number(values.share)) },
   say: (line) => console.log(line),
   signal: end.signal,
-}).catch((error: unknown) => {
+}).catch(async (error: unknown) => {
+  // What a terminal tells its children, too, they may have failed of before this has heard of it.
+  await nextTurn();
   if (endedBy === undefined) throw error;
   console.error(`cluster: ${String(error)}`);
   // What the part had begun may still wait for something.
