@@ -47,6 +47,16 @@ export function testChanges({ store, fresh, connector, stored }: StoreSuite): vo
       expect(await store().getSecrets(record.tenantId, record.connectorId)).toEqual(secrets);
     });
 
+    it('is refused as a conflict where the connector is gone and another one has its id and version', async () => {
+      const { record } = await stored();
+      await store().deleteConnector(record.tenantId, record.connectorId);
+      const later = await stored({ ...record, createdAt: new Date(record.createdAt.getTime() + 1) });
+      const attempt = store().updateConnector({ ...record, name: fresh('late'), version: 2 }, []);
+      await expect(attempt).rejects.toMatchObject({ code: 'conflict', details: { version: 1 } });
+      const found = await store().getConnector(record.tenantId, record.connectorId);
+      expect(found?.record).toEqual(later.record);
+    });
+
     it('is refused when the name is taken, and changes nothing', async () => {
       const tenantId = fresh('tenant');
       const taken = await stored({ tenantId });
