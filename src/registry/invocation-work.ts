@@ -45,7 +45,7 @@ export class InvocationWork {
       end: (lease, end) => this.results.keep(lease, end, (stored) => store.endInvocation(lease, stored)),
       defer: (lease, deferral) => store.deferInvocation(lease, deferral),
       ended: (requestIds) => store.endedInvocations(requestIds),
-      due: (now) => store.dueInvocations(now),
+      due: (now, after) => store.dueInvocations(now, after),
     };
     const ceilings = { all, perTenant: Math.ceil(all / 2) };
     this.clock = store.peers ? datedBy(store.peers, clock) : clock;

@@ -18,7 +18,7 @@ const questions: Question[] = [
   (store) => store.listConnectors({ limit: 1_000, offset: 0 }),
   (store) => store.listConnectors({ connectorType: 'vector', limit: 1_000, offset: 0 }),
   (store) => store.listKeys(null),
-  (store) => store.dueInvocations(new Date()),
+  (store) => store.dueInvocations(new Date(), new Map()),
   (store) => store.getFact('check'),
   (store) => store.listTenants(),
 ];

@@ -160,7 +160,7 @@ export function invocationStore(
       return requestIds.filter((requestId) => !open.has(requestId));
     },
 
-    async dueInvocations(now, after = new Map()) {
+    async dueInvocations(now, after) {
       const given = JSON.stringify(Object.fromEntries(after));
       const { rows } = await DUE_CONNECTORS(reader(null), { dueBy: now.getTime(), after: given });
       const last = rows.filter(({ place }) => place === DUE_PER_TENANT);

@@ -220,7 +220,7 @@ export interface Store {
   /** Of these, the ones that have ended, or are gone. For administrators. */
   endedInvocations(requestIds: readonly string[]): Promise<readonly string[]>;
   /** Some of the connectors with an invocation that is due. @param after what the look before answered. */
-  dueInvocations(now: Date, after?: DueAfter): Promise<DueConnectors>;
+  dueInvocations(now: Date, after: DueAfter): Promise<DueConnectors>;
   /** Makes all that runs due at once; for who knows that no other process is at it. */
   releaseInvocations(now: Date): Promise<void>;
   /**

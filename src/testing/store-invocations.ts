@@ -121,7 +121,7 @@ function testKeeping({ suite: { store, fresh, stored, connector }, added, found,
     const { record } = await stored({ connectorType: 'serverless', tenantId: fresh('tenant') });
     const one = invocation(record, { requestId: fresh('request') });
     await store().addInvocation(one);
-    const { connectors } = await store().dueInvocations(NOW);
+    const { connectors } = await store().dueInvocations(NOW, new Map());
     expect(connectors.filter(({ connectorId }) => connectorId === one.connectorId)).toEqual([
       { tenantId: one.tenantId, connectorId: one.connectorId },
     ]);
@@ -135,7 +135,7 @@ function testKeeping({ suite: { store, fresh, stored, connector }, added, found,
     await store().insertConnectors(made);
     for (const { record } of made)
       await store().addInvocation(invocation(record, { requestId: fresh('request') }));
-    const look = async (after?: DueAfter) => {
+    const look = async (after: DueAfter = new Map()) => {
       const { connectors, after: next } = await store().dueInvocations(NOW, after);
       const ours = connectors.filter(({ tenantId }) => tenantId === many || tenantId === few);
       return { ours, first: ours.findIndex(({ tenantId }) => tenantId === few), next };
