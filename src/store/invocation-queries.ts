@@ -2,30 +2,25 @@ import { type RawBuilder, sql } from 'kysely';
 import { DUE_PER_TENANT, type InvocationLease } from '../connectors/serverless/invocations.ts';
 import { isPostgres, wordsOf } from './engine.ts';
 import type { outcomeColumns } from './invocation-rows.ts';
-import { prepared } from './prepared.ts';
+import { prepared, type Value } from './prepared.ts';
 import type { Database, InvocationRow } from './schema.ts';
 
 export type Place = { readonly tenantId: string; readonly connectorId: string };
 
-export const ROW = prepared<Place & { readonly requestId: string }, InvocationRow>((db, value) =>
+type Of = Place & { readonly requestId: string };
+
+const byId = (db: Database, value: Value<Of>) =>
   db
     .selectFrom('invocations')
     .selectAll()
     .where('request_id', '=', value('requestId'))
     .where('tenant_id', '=', value('tenantId'))
-    .where('connector_id', '=', value('connectorId')),
-);
+    .where('connector_id', '=', value('connectorId'));
+
+export const ROW = prepared<Of, InvocationRow>(byId);
 
 /** The same, held until the transaction ends. */
-export const HELD_ROW = prepared<Place & { readonly requestId: string }, InvocationRow>((db, value) =>
-  db
-    .selectFrom('invocations')
-    .selectAll()
-    .where('request_id', '=', value('requestId'))
-    .where('tenant_id', '=', value('tenantId'))
-    .where('connector_id', '=', value('connectorId'))
-    .$call(wordsOf(db).hold),
-);
+export const HELD_ROW = prepared<Of, InvocationRow>((db, value) => byId(db, value).$call(wordsOf(db).hold));
 
 export const DUE_ROWS = prepared<Place & { readonly limit: number; readonly dueBy: number }, InvocationRow>(
   (db, value) =>

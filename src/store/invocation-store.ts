@@ -9,15 +9,7 @@ import { ConnectorError } from '../errors/error.ts';
 import { type Engine, wordsOf } from './engine.ts';
 import { ownClaims, sharedClaims } from './invocation-claims.ts';
 import { InvocationRoom } from './invocation-room.ts';
-import {
-  DUE_CONNECTORS,
-  END,
-  HELD_ROW,
-  OPEN,
-  type Place,
-  REMOVE_EXPIRED,
-  ROW,
-} from './invocation-queries.ts';
+import { DUE_CONNECTORS, END, HELD_ROW, OPEN, REMOVE_EXPIRED, ROW } from './invocation-queries.ts';
 import {
   INVOCATION_COLUMNS,
   invocationRecord,
@@ -105,7 +97,8 @@ export function invocationStore(
       return writer(tenantId)
         .transaction()
         .execute(async (db) => {
-          const row = await heldRow(db, { tenantId, connectorId, requestId });
+          const { rows } = await HELD_ROW(db, { tenantId, connectorId, requestId });
+          const [row] = rows;
           if (!row) return undefined;
           const before = invocationRecord(row);
           if (before.endedAt !== null) return { record: before, before };
@@ -120,7 +113,8 @@ export function invocationStore(
     },
 
     async getInvocation(tenantId, connectorId, requestId) {
-      const row = await rowOf(reader(tenantId), { tenantId, connectorId, requestId });
+      const { rows } = await ROW(reader(tenantId), { tenantId, connectorId, requestId });
+      const [row] = rows;
       return row && invocationRecord(row);
     },
 
@@ -207,22 +201,6 @@ export function invocationStore(
       }
     },
   };
-}
-
-async function rowOf(
-  db: Database,
-  at: Place & { readonly requestId: string },
-): Promise<InvocationRow | undefined> {
-  const { rows } = await ROW(db, at);
-  return rows[0];
-}
-
-async function heldRow(
-  db: Database,
-  at: Place & { readonly requestId: string },
-): Promise<InvocationRow | undefined> {
-  const { rows } = await HELD_ROW(db, at);
-  return rows[0];
 }
 
 /** The invocation that holds the idempotency key; one whose time with it is over lets go of it. */
