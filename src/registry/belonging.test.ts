@@ -2,9 +2,10 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, describe, expect, it, vi } from 'vitest';
 import { transfer } from '../store/transfer.ts';
-import { noPostgres, query, startPostgres, type TestPostgres } from '../testing/postgres.fixture.ts';
+import { noPostgres, query } from '../testing/postgres.fixture.ts';
+import { usePostgres } from '../testing/postgres-suite.fixture.ts';
 import { ConnectorRegistry } from './registry.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'belonging-'));
@@ -101,11 +102,7 @@ describe('a data directory with content of embedded engines', () => {
 });
 
 describe.skipIf(noPostgres !== undefined)('a data directory and a database of PostgreSQL', () => {
-  let postgres: TestPostgres;
-  beforeAll(async () => {
-    postgres = await startPostgres();
-  }, 60_000);
-  afterAll(() => postgres.close());
+  const postgres = usePostgres();
 
   it('are refused where the registry was not moved there, and moving it is not in the way of that', async () => {
     const { dataDir, connectorId } = await withContent();

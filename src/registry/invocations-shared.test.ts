@@ -3,11 +3,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { echo, gate, type Body } from '../connectors/serverless/functions.fixture.ts';
 import type { InvocationEnd } from '../connectors/serverless/invocations.ts';
 import { SqlStore } from '../store/sql-store.ts';
-import { noPostgres, query, startPostgres, type TestPostgres } from '../testing/postgres.fixture.ts';
+import { noPostgres, query } from '../testing/postgres.fixture.ts';
+import { usePostgres } from '../testing/postgres-suite.fixture.ts';
 import { silentLog } from './log.ts';
 import { serverOn, type SharedFiles } from './invocations-shared.fixture.ts';
 
@@ -17,11 +18,7 @@ const LARGE = 'x'.repeat(300_000);
 const large: Body = async () => ({ status: 'completed', result: LARGE });
 
 describe.skipIf(noPostgres !== undefined)('invocations of two servers on one database', () => {
-  let postgres: TestPostgres;
-  beforeAll(async () => {
-    postgres = await startPostgres();
-  }, 60_000);
-  afterAll(() => postgres.close());
+  const postgres = usePostgres();
 
   const closing: (() => unknown)[] = [];
   afterEach(async () => {

@@ -2,13 +2,14 @@ import { randomBytes } from 'node:crypto';
 import { copyFile, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { systemClock } from '../contract/clock.ts';
 import { keyRing } from '../secrets/key-ring.ts';
 import { SqlStore } from '../store/sql-store.ts';
 import type { Store } from '../store/store.ts';
 import { testClock } from '../testing/clock.ts';
-import { noPostgres, query, startPostgres, type TestPostgres } from '../testing/postgres.fixture.ts';
+import { noPostgres, query } from '../testing/postgres.fixture.ts';
+import { usePostgres } from '../testing/postgres-suite.fixture.ts';
 import { adoptKeyring } from './keyring.ts';
 import { ConnectorRegistry } from './registry.ts';
 import { scriptedDriver } from './scripted-driver.fixture.ts';
@@ -21,13 +22,9 @@ function newKey() {
 }
 
 describe.skipIf(noPostgres !== undefined)('the master keys of servers on one database', () => {
-  let postgres: TestPostgres;
+  const postgres = usePostgres();
   let folder: string;
   const opened: ConnectorRegistry[] = [];
-  beforeAll(async () => {
-    postgres = await startPostgres();
-  }, 60_000);
-  afterAll(() => postgres.close());
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), 'keyring-shared-'));
   });

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { ConnectorError } from '../errors/error.ts';
 import { testClock } from '../testing/clock.ts';
-import { noPostgres, query, startPostgres, type TestPostgres } from '../testing/postgres.fixture.ts';
+import { noPostgres, query } from '../testing/postgres.fixture.ts';
+import { usePostgres } from '../testing/postgres-suite.fixture.ts';
 import { registryWith, vectors } from './registry.fixture.ts';
 
 /** Time in which each server asks what is due, however the dice fall. */
@@ -13,11 +14,7 @@ const KEY = randomBytes(32).toString('base64');
 type Script = NonNullable<Parameters<typeof registryWith>[0]>;
 
 describe.skipIf(noPostgres !== undefined)('the probers of two servers on one database', () => {
-  let postgres: TestPostgres;
-  beforeAll(async () => {
-    postgres = await startPostgres();
-  }, 60_000);
-  afterAll(() => postgres.close(), 60_000);
+  const postgres = usePostgres();
 
   async function serverOn(databaseUrl: string, script: Script) {
     const clock = testClock();

@@ -2,12 +2,13 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { PostgresPeers } from '../store/postgres-peers.ts';
 import { SqlStore } from '../store/sql-store.ts';
 import type { Store } from '../store/store.ts';
 import { postgresProxy } from '../testing/postgres-proxy.fixture.ts';
-import { noPostgres, query, startPostgres, type TestPostgres } from '../testing/postgres.fixture.ts';
+import { noPostgres, query } from '../testing/postgres.fixture.ts';
+import { usePostgres } from '../testing/postgres-suite.fixture.ts';
 import { registryWith, vectors } from './registry.fixture.ts';
 import type { ConnectorRegistry } from './registry.ts';
 import { scriptedDriver } from './scripted-driver.fixture.ts';
@@ -24,11 +25,7 @@ const CUT = `select pg_terminate_backend(pid) from pg_stat_activity
   where application_name = 'connector-registry listener' and datname = current_database()`;
 
 describe.skipIf(noPostgres !== undefined)('of servers on one database, one', () => {
-  let postgres: TestPostgres;
-  beforeAll(async () => {
-    postgres = await startPostgres();
-  }, 60_000);
-  afterAll(() => postgres.close(), 60_000);
+  const postgres = usePostgres();
 
   const open = async (databaseUrl: string, options: Parameters<typeof registryWith>[1] = {}) =>
     (await registryWith({ remote: true }, { databaseUrl, env: ENV, ...options })).registry;

@@ -2,11 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { VectorConnector } from '../connectors/vector/connector.ts';
 import { drivers } from '../drivers.generated.ts';
 import { ConnectorError } from '../errors/error.ts';
-import { noPostgres, query, startPostgres, type TestPostgres } from '../testing/postgres.fixture.ts';
+import { noPostgres, query } from '../testing/postgres.fixture.ts';
+import { usePostgres } from '../testing/postgres-suite.fixture.ts';
 import { registryWith, vectors } from './registry.fixture.ts';
 
 /** What one server changes is in force on the others within this time. */
@@ -15,11 +16,7 @@ const CUT = `select pg_terminate_backend(pid) from pg_stat_activity where applic
 const env = { CONNECTORS_MASTER_KEY: randomBytes(32).toString('base64') };
 
 describe.skipIf(noPostgres !== undefined)('two servers on one database', () => {
-  let postgres: TestPostgres;
-  beforeAll(async () => {
-    postgres = await startPostgres();
-  }, 60_000);
-  afterAll(() => postgres.close(), 60_000);
+  const postgres = usePostgres();
 
   const open = async (databaseUrl: string, script: Parameters<typeof registryWith>[0] = { remote: true }) =>
     registryWith(script, { databaseUrl, env });

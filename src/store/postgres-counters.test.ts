@@ -1,7 +1,8 @@
 import { Pool } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { testCounters } from '../testing/counters.fixture.ts';
-import { noPostgres, query, startPostgres, type TestPostgres } from '../testing/postgres.fixture.ts';
+import { noPostgres, query } from '../testing/postgres.fixture.ts';
+import { usePostgres } from '../testing/postgres-suite.fixture.ts';
 import { CLEAR_EXPIRED, postgresCounters } from './postgres-counters.ts';
 import { SqlStore } from './sql-store.ts';
 
@@ -17,11 +18,10 @@ it('says what failed as an error of ours, without the address', async () => {
 });
 
 describe.skipIf(noPostgres !== undefined)('counters in PostgreSQL', () => {
-  let postgres: TestPostgres;
+  const postgres = usePostgres();
   let url: string;
   let pools: readonly Pool[];
   beforeAll(async () => {
-    postgres = await startPostgres();
     url = await postgres.database();
     await (await SqlStore.open({ databaseUrl: url })).close();
     // As the role that a store takes: it makes no table, and is held to row security.
@@ -33,7 +33,6 @@ describe.skipIf(noPostgres !== undefined)('counters in PostgreSQL', () => {
   }, 60_000);
   afterAll(async () => {
     for (const pool of pools) await pool.end();
-    await postgres.close();
   });
   const counters = (at: 0 | 1) =>
     postgresCounters((text, values) => pools[at]?.query(text, [...values]) as never);

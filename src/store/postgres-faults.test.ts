@@ -4,14 +4,9 @@ import { type AddressInfo, connect, createServer } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
 import { sql } from 'kysely';
 import { Client } from 'pg';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import {
-  noPostgres,
-  query,
-  startPostgres,
-  type OwnPostgres,
-  type TestPostgres,
-} from '../testing/postgres.fixture.ts';
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { noPostgres, query, type OwnPostgres } from '../testing/postgres.fixture.ts';
+import { usePostgres } from '../testing/postgres-suite.fixture.ts';
 import { storeSuite } from '../testing/store-suite.ts';
 import { connectorStore } from './connector-store.ts';
 import type { Engine } from './engine.ts';
@@ -37,14 +32,13 @@ it('says what to install where pg is not', async () => {
 describe.skipIf(noPostgres !== undefined || process.env['CONNECTORS_TEST_PG_URL'] !== undefined)(
   'a database that fails',
   () => {
-    let postgres: TestPostgres;
+    const postgres = usePostgres();
     let own: OwnPostgres;
     let url: string;
     let engine: Engine;
     let store: Pick<Store, 'insertConnectors' | 'getConnector' | 'updateConnector'>;
     const suite = storeSuite(() => store as Store);
     beforeAll(async () => {
-      postgres = await startPostgres();
       if (!postgres.own) throw new Error('the PostgreSQL is not ours to stop');
       ({ own } = postgres);
     }, 60_000);
@@ -52,7 +46,6 @@ describe.skipIf(noPostgres !== undefined || process.env['CONNECTORS_TEST_PG_URL'
       url = await postgres.database();
     });
     afterEach(() => engine.close());
-    afterAll(() => postgres.close());
 
     async function open(options: PostgresOptions = {}, at = url): Promise<void> {
       engine = await openPostgres(at, options);
@@ -325,7 +318,8 @@ describe.skipIf(noPostgres !== undefined || process.env['CONNECTORS_TEST_PG_URL'
       await blocker.query('begin; create table secrets ()');
       const child = fork(new URL('./postgres-start.fixture.ts', import.meta.url), [url]);
       const steps = () => query(url, 'select version from migrations').catch(() => []);
-      await expect.poll(steps).toEqual([{ version: 1 }]);
+      // The start of a process may take long beside others.
+      await expect.poll(steps, { timeout: 20_000 }).toEqual([{ version: 1 }]);
       const waiting = () => query(url, "select from pg_stat_activity where wait_event_type = 'Lock'");
       await expect.poll(waiting).toHaveLength(1);
       const exited = once(child, 'exit');

@@ -1,20 +1,18 @@
 import { Client } from 'pg';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { NO_ACTIVITY } from '../connectors/base.ts';
-import { noPostgres, query, startPostgres, type TestPostgres } from '../testing/postgres.fixture.ts';
+import { noPostgres, query } from '../testing/postgres.fixture.ts';
+import { usePostgres } from '../testing/postgres-suite.fixture.ts';
 import { secret, storeSuite } from '../testing/store-suite.ts';
 import { SqlStore } from './sql-store.ts';
 import type { Store } from './store.ts';
 
 describe.skipIf(noPostgres !== undefined)('transactions that meet', () => {
-  let postgres: TestPostgres;
+  const postgres = usePostgres();
   let url: string;
   let store: Store;
   let holder: Client;
   const suite = storeSuite(() => store);
-  beforeAll(async () => {
-    postgres = await startPostgres();
-  }, 60_000);
   beforeEach(async () => {
     url = await postgres.database();
     store = await SqlStore.open({ databaseUrl: url });
@@ -25,7 +23,6 @@ describe.skipIf(noPostgres !== undefined)('transactions that meet', () => {
     await holder.end();
     await store.close();
   });
-  afterAll(() => postgres.close());
 
   /** Begins one after the other while rows are held that both need, and lets both go on. */
   async function inTurn<A, B>(held: string, first: () => Promise<A>, second: () => Promise<B>) {

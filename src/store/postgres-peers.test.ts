@@ -1,26 +1,23 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { NO_ACTIVITY } from '../connectors/base.ts';
 import { postgresProxy } from '../testing/postgres-proxy.fixture.ts';
-import { noPostgres, query, startPostgres, type TestPostgres } from '../testing/postgres.fixture.ts';
+import { noPostgres, query } from '../testing/postgres.fixture.ts';
+import { usePostgres } from '../testing/postgres-suite.fixture.ts';
 import { storeSuite } from '../testing/store-suite.ts';
 import type { Change } from './peers.ts';
 import { SqlStore } from './sql-store.ts';
 import type { Store } from './store.ts';
 
 describe.skipIf(noPostgres !== undefined)('processes that share a database', () => {
-  let postgres: TestPostgres;
+  const postgres = usePostgres();
   let url: string;
   let store: Store;
   const suite = storeSuite(() => store);
-  beforeAll(async () => {
-    postgres = await startPostgres();
-  }, 60_000);
   beforeEach(async () => {
     url = await postgres.database();
     store = await SqlStore.open({ databaseUrl: url });
   });
   afterEach(() => store.close());
-  afterAll(() => postgres.close());
 
   /** Connectors that a process has connected which was last heard of so many seconds ago. */
   async function connected(count: number, serverId: string, secondsAgo: number): Promise<void> {

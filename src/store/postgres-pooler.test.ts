@@ -1,20 +1,19 @@
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { noPgBouncer, startPgBouncer, type TestPooler } from '../testing/pgbouncer.fixture.ts';
-import { noPostgres, startPostgres, type TestPostgres } from '../testing/postgres.fixture.ts';
+import { noPostgres } from '../testing/postgres.fixture.ts';
+import { usePostgres } from '../testing/postgres-suite.fixture.ts';
 import { storeSuite } from '../testing/store-suite.ts';
 import type { Change } from './peers.ts';
 import { openPostgres, readPostgres } from './postgres.ts';
 import { SqlStore } from './sql-store.ts';
 
 describe.skipIf(noPostgres !== undefined || noPgBouncer !== undefined)('behind PgBouncer', () => {
-  let postgres: TestPostgres;
+  const postgres = usePostgres();
   let url: string;
   beforeAll(async () => {
-    postgres = await startPostgres();
     url = await postgres.database();
   }, 60_000);
-  afterAll(() => postgres.close());
 
   describe('in the mode "session"', () => {
     let pooler: TestPooler;

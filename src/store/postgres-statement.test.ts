@@ -1,17 +1,17 @@
 import { Pool, type PoolClient, types } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { noPostgres, startPostgres, type TestPostgres } from '../testing/postgres.fixture.ts';
+import { noPostgres } from '../testing/postgres.fixture.ts';
+import { usePostgres } from '../testing/postgres-suite.fixture.ts';
 import { run } from './postgres-statement.ts';
 
 const SET = "select current_setting('app.tenant', true) as tenant";
 
 // A version of `pg` that treats queries of other classes in another way turns these red.
 describe.skipIf(noPostgres !== undefined)('a statement with its tenant', () => {
-  let postgres: TestPostgres;
+  const postgres = usePostgres();
   let pool: Pool;
   let client: PoolClient;
   beforeAll(async () => {
-    postgres = await startPostgres();
     pool = new Pool({ connectionString: await postgres.database() });
     // The server is stopped while connections are still on their way out.
     pool.on('error', () => {}).on('connect', (one) => one.on('error', () => {}));
@@ -20,7 +20,6 @@ describe.skipIf(noPostgres !== undefined)('a statement with its tenant', () => {
   afterAll(async () => {
     client.release();
     await pool.end();
-    await postgres.close();
   });
 
   const parserOf = (typeId: Parameters<typeof types.getTypeParser>[0]) => types.getTypeParser(typeId, 'text');

@@ -1,7 +1,8 @@
 import { sql } from 'kysely';
 import { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { noPostgres, query, startPostgres, type TestPostgres } from '../testing/postgres.fixture.ts';
+import { noPostgres, query } from '../testing/postgres.fixture.ts';
+import { usePostgres } from '../testing/postgres-suite.fixture.ts';
 import { invocation, storeSuite } from '../testing/store-suite.ts';
 import { connectorStore } from './connector-store.ts';
 import type { Engine } from './engine.ts';
@@ -15,14 +16,13 @@ import type { Store } from './store.ts';
 const NOW = new Date(1_700_000_000_000);
 
 describe.skipIf(noPostgres !== undefined)('tenants in PostgreSQL', () => {
-  let postgres: TestPostgres;
+  const postgres = usePostgres();
   let url: string;
   let engine: Engine;
   let tables: readonly string[];
   const suite = storeSuite(() => store as Store);
   let store: ReturnType<typeof connectorStore>;
   beforeAll(async () => {
-    postgres = await startPostgres();
     url = await postgres.database();
     engine = await openPostgres(url);
     store = connectorStore(engine);
@@ -34,10 +34,7 @@ describe.skipIf(noPostgres !== undefined)('tenants in PostgreSQL', () => {
     tables = (rows as readonly { table_name: string }[]).map((row) => row.table_name);
     for (const tenantId of ['a', 'b']) await fill(tenantId);
   }, 60_000);
-  afterAll(async () => {
-    await engine.close();
-    await postgres.close();
-  });
+  afterAll(() => engine.close());
 
   /** One row at least of a tenant in every table. */
   async function fill(tenantId: string): Promise<void> {

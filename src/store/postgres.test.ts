@@ -1,7 +1,8 @@
 import { sql } from 'kysely';
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { noPostgres, query, startPostgres, type TestPostgres } from '../testing/postgres.fixture.ts';
+import { noPostgres, query } from '../testing/postgres.fixture.ts';
+import { usePostgres } from '../testing/postgres-suite.fixture.ts';
 import { invocation, storeSuite } from '../testing/store-suite.ts';
 import { openPostgres } from './postgres.ts';
 import { POSTGRES_MIGRATIONS } from './migrations/postgres.ts';
@@ -28,19 +29,15 @@ it('is unavailable where nothing answers, and says no password', async () => {
 });
 
 describe.skipIf(noPostgres !== undefined)('PostgreSQL', () => {
-  let postgres: TestPostgres;
+  const postgres = usePostgres();
   let databaseUrl: string;
   let store: Store;
   const suite = storeSuite(() => store);
   beforeAll(async () => {
-    postgres = await startPostgres();
     databaseUrl = await postgres.database();
     store = await SqlStore.open({ databaseUrl });
   }, 60_000);
-  afterAll(async () => {
-    await store.close();
-    await postgres.close();
-  });
+  afterAll(() => store.close());
 
   it('is migrated once by ten that start at once', async () => {
     const url = await postgres.database();

@@ -2,8 +2,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { sql } from 'kysely';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { noPostgres, startPostgres, type TestPostgres } from '../testing/postgres.fixture.ts';
+import { afterAll, describe, expect, it } from 'vitest';
+import { noPostgres } from '../testing/postgres.fixture.ts';
+import { usePostgres } from '../testing/postgres-suite.fixture.ts';
 import type { Engine } from './engine.ts';
 import { migrate } from './migrate.ts';
 import { openPostgres } from './postgres.ts';
@@ -77,11 +78,7 @@ describe('claiming probes in SQLite', () => {
 });
 
 describe.skipIf(noPostgres !== undefined)('claiming probes in PostgreSQL', () => {
-  let postgres: TestPostgres;
-  beforeAll(async () => {
-    postgres = await startPostgres();
-  }, 60_000);
-  afterAll(() => postgres.close());
+  const postgres = usePostgres();
 
   it('reads what is connected and nothing else', { timeout: 60_000 }, async () => {
     const engine = await openPostgres(await postgres.database());

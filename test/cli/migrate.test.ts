@@ -7,10 +7,11 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setImmediate as turn } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { ConnectorRegistry, ServerlessConnector } from '../../src/index.ts';
 import { transfer, type TransferProgress } from '../../src/store/transfer.ts';
-import { noPostgres, query, startPostgres, type TestPostgres } from '../../src/testing/postgres.fixture.ts';
+import { noPostgres, query } from '../../src/testing/postgres.fixture.ts';
+import { usePostgres } from '../../src/testing/postgres-suite.fixture.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'migrate-'));
 const env = { CONNECTORS_MASTER_KEY: randomBytes(32).toString('base64') };
@@ -201,11 +202,7 @@ describe('moving a registry', () => {
 });
 
 describe.skipIf(noPostgres !== undefined)('moving a registry to PostgreSQL and back', () => {
-  let postgres: TestPostgres;
-  beforeAll(async () => {
-    postgres = await startPostgres();
-  }, 60_000);
-  afterAll(() => postgres.close());
+  const postgres = usePostgres();
 
   it('keeps all of it', async () => {
     const [from, back] = [folder(), folder()];

@@ -3,7 +3,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ConnectorRegistry, type RegistryOptions, type VectorConnector } from '../../src/index.ts';
 import type { Log } from '../../src/driver.ts';
 import { scriptedDriver } from '../../src/registry/scripted-driver.fixture.ts';
-import { noPostgres, startPostgres, type TestPostgres } from '../../src/testing/postgres.fixture.ts';
+import { noPostgres } from '../../src/testing/postgres.fixture.ts';
+import { usePostgres } from '../../src/testing/postgres-suite.fixture.ts';
 import { noRedis, startRedis, type TestRedis } from '../../src/testing/redis.fixture.ts';
 import { type Server, testServer } from './harness.ts';
 
@@ -145,13 +146,11 @@ describe.skipIf(noRedis !== undefined)('rate limits on Redis', () => {
 });
 
 describe.skipIf(noPostgres !== undefined)('rate limits of two servers on one database', () => {
-  let postgres: TestPostgres;
+  const postgres = usePostgres();
   const open: ConnectorRegistry[] = [];
-  beforeAll(async () => void (postgres = await startPostgres()), 60_000);
   afterEach(async () => {
     for (const registry of open.splice(0)) await registry.close();
   });
-  afterAll(() => postgres.close());
 
   /** The same connector on two servers that know of each other. */
   async function onTwo(options: RegistryOptions = {}): Promise<readonly [VectorConnector, VectorConnector]> {

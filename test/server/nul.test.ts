@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { noPostgres, startPostgres, type TestPostgres } from '../../src/testing/postgres.fixture.ts';
+import { noPostgres } from '../../src/testing/postgres.fixture.ts';
+import { usePostgres } from '../../src/testing/postgres-suite.fixture.ts';
 import { type Asking, openServer, type Server, SPECS } from './harness.ts';
 
 const body = {};
@@ -34,10 +35,9 @@ const CASES: readonly (readonly [what: string, status: number, asking?: Asking])
 ];
 
 describe.skipIf(noPostgres !== undefined)('a NUL', () => {
-  let postgres: TestPostgres;
+  const postgres = usePostgres();
   const servers: { readonly server: Server; readonly connectorId: string }[] = [];
   beforeAll(async () => {
-    postgres = await startPostgres();
     const env = { CONNECTORS_MASTER_KEY: randomBytes(32).toString('base64') };
     for (const databaseUrl of [undefined, await postgres.database()]) {
       const server = await openServer({ databaseUrl, env });
@@ -45,10 +45,7 @@ describe.skipIf(noPostgres !== undefined)('a NUL', () => {
       servers.push({ server, connectorId: functions.connectorId });
     }
   }, 60_000);
-  afterAll(async () => {
-    await Promise.all(servers.map(({ server }) => server.close()));
-    await postgres.close();
-  });
+  afterAll(() => Promise.all(servers.map(({ server }) => server.close())));
 
   for (const [what, status, asking] of CASES) {
     it(`in ${what} is ${status}, whatever the store`, async () => {

@@ -2,23 +2,18 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { ConnectorRegistry } from '../../src/index.ts';
-import { noPostgres, startPostgres, type TestPostgres } from '../../src/testing/postgres.fixture.ts';
+import { noPostgres } from '../../src/testing/postgres.fixture.ts';
+import { usePostgres } from '../../src/testing/postgres-suite.fixture.ts';
 import { openServer } from './harness.ts';
 
 const KEY = { CONNECTORS_MASTER_KEY: randomBytes(32).toString('base64') };
 
 describe.skipIf(noPostgres !== undefined)('a registry on PostgreSQL', () => {
   const folder = mkdtempSync(join(tmpdir(), 'on-postgres-'));
-  let postgres: TestPostgres;
-  beforeAll(async () => {
-    postgres = await startPostgres();
-  }, 60_000);
-  afterAll(async () => {
-    await postgres.close();
-    rmSync(folder, { recursive: true, force: true });
-  });
+  const postgres = usePostgres();
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
   it('does what the quick start does, and has all of it when it is opened again', async () => {
     const options = { dataDir: join(folder, 'walk'), databaseUrl: await postgres.database(), env: {} };
