@@ -168,7 +168,6 @@ export class PostgresPeers implements Peers {
   async #listen(): Promise<void> {
     const listener = this.#parts.newListener();
     let isHeard = false;
-    let isDirect = false;
     listener.on('error', () => this.#drop(listener));
     listener.on('end', () => this.#drop(listener));
     listener.on('notification', (notification) => {
@@ -181,17 +180,18 @@ export class PostgresPeers implements Peers {
       await listener.query('select pg_notify($1, $2)', [CHANNEL, this.serverId]);
       // A pooler hands on what is notified of while it gives this connection to a statement, and nothing else.
       const { rows } = await listener.query<{ pid: number }>('select pg_backend_pid() as pid');
-      isDirect = rows[0]?.pid === (listener as unknown as Greeted).processID;
-      // Where nothing is heard, or not for sure, looking has to do.
-      if (!isHeard || !isDirect)
-        await delay(LISTEN_AGAIN_MS, undefined, { ref: false, signal: this.#closing.signal });
-    } finally {
-      if (isHeard && isDirect && !this.#closing.signal.aborted) {
+      const isDirect = rows[0]?.pid === (listener as unknown as Greeted).processID;
+      const { signal } = this.#closing;
+      if (isHeard && isDirect && !signal.aborted) {
         this.#listener = listener;
         // What was notified of before it listened was not heard.
         this.#heard.all = true;
         this.#heard.keys = true;
-      } else void listener.end().catch(() => {});
+      }
+      // Where nothing is heard, or not for sure, looking has to do.
+      else await delay(LISTEN_AGAIN_MS, undefined, { ref: false, signal });
+    } finally {
+      if (this.#listener !== listener) void listener.end().catch(() => {});
     }
   }
 
