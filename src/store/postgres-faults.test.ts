@@ -308,7 +308,7 @@ describe.skipIf(noPostgres !== undefined || process.env['CONNECTORS_TEST_PG_URL'
         code: 'invalid_state',
         details: { version: 99 },
       });
-      expect(await connections()).toBeLessThanOrEqual(1);
+      await expect.poll(connections).toBeLessThanOrEqual(1);
     });
 
     it('brings the schema up to date after a start that was killed in the midst of it', async () => {
