@@ -2,7 +2,6 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Clock } from '../contract/clock.ts';
 import { ConnectorError, invalidField } from '../errors/error.ts';
 import type { ApiKeyRecord, Role, Store } from '../store/store.ts';
-import { ResultsGuard } from './results-connector.ts';
 
 const REMEMBERED_KEYS = 1_000;
 
@@ -22,15 +21,16 @@ export type MadeApiKey = { readonly key: string; readonly record: ApiKeyRecord }
 export class ApiKeys {
   readonly #store: Store;
   readonly #clock: Clock;
-  readonly #guard: ResultsGuard;
+  readonly #checkTenant: (tenantId: string | null) => void;
   /** Keys that were found lately, by hash; forgotten as soon as any key is revoked. */
   readonly #found = new Map<string, ApiKeyRecord>();
   #revocations = 0;
 
-  constructor(store: Store, clock: Clock, guard = new ResultsGuard()) {
+  /** @param checkTenant throws for a tenant that can have no keys. */
+  constructor(store: Store, clock: Clock, checkTenant: (tenantId: string | null) => void = () => {}) {
     this.#store = store;
     this.#clock = clock;
-    this.#guard = guard;
+    this.#checkTenant = checkTenant;
   }
 
   /**
@@ -39,7 +39,7 @@ export class ApiKeys {
    * @throws ConnectorError `invalid_argument`; `invalid_state` for the tenant of the file connector for results.
    */
   async create(wanted: NewApiKey): Promise<MadeApiKey> {
-    this.#guard.checkKey(wanted.tenantId);
+    this.#checkTenant(wanted.tenantId);
     const made = this.#make(wanted);
     await this.#store.insertKey(made.record);
     return made;

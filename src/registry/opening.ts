@@ -177,7 +177,7 @@ export async function assemble(options: RegistryOptions, emit: Emit): Promise<As
       };
       return {
         parts,
-        keys: new ApiKeys(store, clock, resultsGuard),
+        keys: new ApiKeys(store, clock, (tenantId) => resultsGuard.checkKey(tenantId)),
         keyring: new Keyring({ store, ring, cipher: sealing, clock, log }),
         graceMs,
         async announce(url) {
