@@ -108,19 +108,19 @@ type Claimed = { readonly connector: string } & (
 const CLAIM_ALL = prepared<
   { readonly wants: string; readonly dueBy: number; readonly leaseEnd: number },
   Claimed
->((db, value) => ({
-  compile: () =>
+>(
+  (db, value) =>
     sql<Claimed>`select connector, was_due, interrupted, (claimed).*
       from claim_invocations(${value('wants')}::json, ${value('dueBy')}::bigint, ${value('leaseEnd')}::bigint)
-      order by was_due, (claimed).request_id`.compile(db),
-}));
+      order by was_due, (claimed).request_id`,
+);
 
 /** Holds the rows in the order of their ids before it writes them, as all who write several do. */
 const RENEW_ALL = prepared<
   { readonly leases: string; readonly leaseEnd: number },
   { readonly requestId: string }
->((db, value) => ({
-  compile: () =>
+>(
+  (db, value) =>
     sql<{ readonly requestId: string }>`
       with held as (
         select request_id from invocations
@@ -131,5 +131,5 @@ const RENEW_ALL = prepared<
       )
       update invocations set due_at = ${value('leaseEnd')}::bigint from held
       where invocations.request_id = held.request_id
-      returning invocations.request_id as "requestId"`.compile(db),
-}));
+      returning invocations.request_id as "requestId"`,
+);

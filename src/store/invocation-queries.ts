@@ -38,49 +38,46 @@ export const DUE_ROWS = prepared<Place & { readonly limit: number; readonly dueB
 
 type Claim = Pick<InvocationRow, 'request_id' | 'due_at' | 'fence' | 'takeovers'>;
 
-export const CLAIM = prepared<Claim, never>(
-  (db, value) =>
-    db
-      .updateTable('invocations')
-      .set({
-        status: 'running',
-        due_at: value('due_at'),
-        fence: value('fence'),
-        takeovers: value('takeovers'),
-      })
-      .where('request_id', '=', value('request_id')) as never,
+export const CLAIM = prepared<Claim, never>((db, value) =>
+  db
+    .updateTable('invocations')
+    .set({
+      status: 'running',
+      due_at: value('due_at'),
+      fence: value('fence'),
+      takeovers: value('takeovers'),
+    })
+    .where('request_id', '=', value('request_id')),
 );
 
-export const RENEW = prepared<InvocationLease & { readonly dueAt: number }, never>(
-  (db, value) =>
-    db
-      .updateTable('invocations')
-      .set({ due_at: value('dueAt') })
-      .where('request_id', '=', value('requestId'))
-      .where('tenant_id', '=', value('tenantId'))
-      .where('fence', '=', value('fence'))
-      .where('due_at', 'is not', null) as never,
+export const RENEW = prepared<InvocationLease & { readonly dueAt: number }, never>((db, value) =>
+  db
+    .updateTable('invocations')
+    .set({ due_at: value('dueAt') })
+    .where('request_id', '=', value('requestId'))
+    .where('tenant_id', '=', value('tenantId'))
+    .where('fence', '=', value('fence'))
+    .where('due_at', 'is not', null),
 );
 
 type EndValues = Omit<InvocationLease, 'connectorId'> &
   ReturnType<typeof outcomeColumns> & { readonly status: string };
 
-export const END = prepared<EndValues, never>(
-  (db, value) =>
-    db
-      .updateTable('invocations')
-      .set({
-        status: value('status'),
-        due_at: null,
-        outcome: value('outcome'),
-        expires_at: value('expires_at'),
-        outcome_check: value('outcome_check'),
-      })
-      .where('request_id', '=', value('requestId'))
-      .where('tenant_id', '=', value('tenantId'))
-      .where('fence', '=', value('fence'))
-      // What has ended stays as it ended.
-      .where('due_at', 'is not', null) as never,
+export const END = prepared<EndValues, never>((db, value) =>
+  db
+    .updateTable('invocations')
+    .set({
+      status: value('status'),
+      due_at: null,
+      outcome: value('outcome'),
+      expires_at: value('expires_at'),
+      outcome_check: value('outcome_check'),
+    })
+    .where('request_id', '=', value('requestId'))
+    .where('tenant_id', '=', value('tenantId'))
+    .where('fence', '=', value('fence'))
+    // What has ended stays as it ended.
+    .where('due_at', 'is not', null),
 );
 
 /** Of these, the ones that have not ended. The ids are a JSON text, so that there is one statement for any number. */
@@ -105,7 +102,7 @@ export const REMOVE_EXPIRED = prepared<{ readonly requestIds: string; readonly a
         .where('expires_at', '<', value('at'))
         .orderBy('request_id')
         .$call(wordsOf(db).holdFree),
-    ) as never,
+    ),
 );
 
 type Looked = Place & { readonly isDue: boolean | number; readonly place: number };
@@ -118,9 +115,8 @@ type Looked = Place & { readonly isDue: boolean | number; readonly place: number
  * A row of `looked` is a connector, or the step before a tenant (no id) or before its first connector (place 0 and 1).
  */
 export const DUE_CONNECTORS = prepared<{ readonly dueBy: number; readonly after: string }, Looked>(
-  (db, value) => ({
-    compile: () =>
-      sql<Looked>`
+  (db, value) =>
+    sql<Looked>`
       with recursive looked (tenant, id, place) as (
         select cast(min(tenant_id) as text), cast(min(tenant_id) as text), 0 from invocations where due_at is not null
         union all
@@ -148,8 +144,7 @@ export const DUE_CONNECTORS = prepared<{ readonly dueBy: number; readonly after:
         from looked where id is not null and place > 1
       )
       select tenant as "tenantId", id as "connectorId", is_due as "isDue", place from found
-      where is_due or place = ${sql.lit(DUE_PER_TENANT)} order by place`.compile(db),
-  }),
+      where is_due or place = ${sql.lit(DUE_PER_TENANT)} order by place`,
 );
 
 /** From the connector that was looked at on: each database finds its way on the index by one of these, and by the other reads all rows of a tenant. */

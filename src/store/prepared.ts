@@ -1,4 +1,4 @@
-import { sql, type Compilable, type CompiledQuery, type QueryResult } from 'kysely';
+import { sql, type Compilable, type CompiledQuery, type QueryResult, type RawBuilder } from 'kysely';
 import { type Words, wordsOf } from './engine.ts';
 import type { Database } from './schema.ts';
 
@@ -14,20 +14,11 @@ export type Value<Values> = <K extends keyof Values>(key: K) => Values[K];
  * For what is called often: Kysely takes longer to compile a point read than SQLite to answer it.
  */
 export function prepared<Values extends object, Row>(
-  build: (db: Database, value: Value<Values>) => Compilable<Row>,
+  build: (db: Database, value: Value<Values>) => Compilable<Row> | RawBuilder<Row>,
 ): Prepared<Values, Row> {
-  // The same words all through, so that there is one text of a query for each kind of database.
-  const known = new Map<Words, CompiledQuery<Row>>();
-  return (db, values) => {
-    const words = wordsOf(db);
-    let compiled = known.get(words);
-    if (!compiled) {
-      // The cast is the trick: Kysely keeps whatever it is given as a parameter, and bound() replaces each one.
-      compiled = build(db, (key) => new Slot(key) as never).compile();
-      known.set(words, compiled);
-    }
-    return execute(db, compiled, bound(compiled.parameters, [values]));
-  };
+  // The cast is the trick: Kysely keeps whatever it is given as a parameter, and bound() replaces each one.
+  const run = compiledOnce((db) => build(db, (key) => new Slot(key) as never).compile(db));
+  return (db, values) => run(db, [values]);
 }
 
 /** An insert of exactly `count` rows with these columns, compiled once. */
@@ -36,14 +27,16 @@ export function preparedInsert<Row extends object>(
   columns: readonly (keyof Row & string)[],
   count: number,
 ): Prepared<readonly Row[], never> {
-  const known = new Map<Words, CompiledQuery<never>>();
+  return compiledOnce((db) => insertStatement(table, columns, count).compile(db));
+}
+
+function compiledOnce<Row>(compile: (db: Database) => CompiledQuery<Row>): Prepared<readonly object[], Row> {
+  // The same words all through, so that there is one text of a query for each kind of database.
+  const known = new Map<Words, CompiledQuery<Row>>();
   return (db, rows) => {
     const words = wordsOf(db);
     let compiled = known.get(words);
-    if (!compiled) {
-      compiled = insertStatement(table, columns, count).compile(db);
-      known.set(words, compiled);
-    }
+    if (!compiled) known.set(words, (compiled = compile(db)));
     return execute(db, compiled, bound(compiled.parameters, rows));
   };
 }

@@ -12,16 +12,16 @@ type SecretStore = Pick<Store, 'listKeyIdsInUse' | 'countSecretsByKey' | 'reseal
 const START: SecretPosition = { connectorId: '', tenantId: '', field: '' };
 
 /** Jumps from one key to the next: where there is an index, one look each, however many rows each has. */
-const KEY_IDS = prepared<object, { readonly key_id: string }>((db) => ({
-  compile: () =>
+const KEY_IDS = prepared<object, { readonly key_id: string }>(
+  () =>
     sql<{ readonly key_id: string }>`
     with recursive used (id) as (
       select min(key_id) from secrets
       union all
       select (select min(key_id) from secrets where key_id > used.id) from used where used.id is not null
     )
-    select id as key_id from used where id is not null`.compile(db),
-}));
+    select id as key_id from used where id is not null`,
+);
 
 /** In the order of the primary key, so that a walk reads no row twice. Rows that another transaction holds are stepped over. */
 const SEALED_OTHERWISE = prepared<
@@ -42,15 +42,14 @@ const SEALED_OTHERWISE = prepared<
     .$call(wordsOf(db).holdFree),
 );
 
-const RESEAL = prepared<SecretRow & { readonly before: string }, never>(
-  (db, value) =>
-    db
-      .updateTable('secrets')
-      .set({ key_id: value('key_id'), sealed: value('sealed'), secret_check: value('secret_check') })
-      .where('connector_id', '=', value('connector_id'))
-      .where('tenant_id', '=', value('tenant_id'))
-      .where('field', '=', value('field'))
-      .where('sealed', '=', value('before')) as never,
+const RESEAL = prepared<SecretRow & { readonly before: string }, never>((db, value) =>
+  db
+    .updateTable('secrets')
+    .set({ key_id: value('key_id'), sealed: value('sealed'), secret_check: value('secret_check') })
+    .where('connector_id', '=', value('connector_id'))
+    .where('tenant_id', '=', value('tenant_id'))
+    .where('field', '=', value('field'))
+    .where('sealed', '=', value('before')),
 );
 
 /** The part of the store that looks at the credentials of all tenants by the keys that they are sealed with. */
