@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
 import { isRunning } from '../../src/testing/child-server.fixture.ts';
-import { noPostgres } from '../../src/testing/postgres.fixture.ts';
+import { noPostgres, query, startPostgres } from '../../src/testing/postgres.fixture.ts';
 import { noRedis } from '../../src/testing/redis.fixture.ts';
 import { until } from './until.ts';
 
@@ -55,6 +55,16 @@ it.skipIf(missing !== undefined).each([
   },
   120_000,
 );
+
+it.skipIf(noPostgres !== undefined)('ends a PostgreSQL that stands still', async (test) => {
+  const { own, database, close } = await startPostgres();
+  if (!own) return test.skip('the server of CONNECTORS_TEST_PG_URL is not ours to pause');
+  const url = await database();
+  const { resume } = own.pause();
+  test.onTestFinished(resume);
+  await close();
+  await expect(query(url, 'select')).rejects.toThrow('ECONNREFUSED');
+});
 
 /** Those whose arguments or variables name a folder. */
 function processesOf(folder: string): readonly Process[] {
