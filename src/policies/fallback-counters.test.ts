@@ -106,6 +106,18 @@ it('counts together what comes while a count of the same key is under way', asyn
   expect((await counters.count('k', 60_000)).attempts).toBe(3_001);
 });
 
+it('counts what waited by the window that it came with', async () => {
+  const { log, clock } = withShared();
+  const windows: number[] = [];
+  const count = async (_key: string, windowMs: number) => {
+    windows.push(windowMs);
+    return SHARED;
+  };
+  const counters = new FallbackCounters({ count }, { servers: () => 3, timeoutMs: 100, clock, log });
+  await Promise.all([counters.count('k', 60_000), counters.count('k', 1_000)]);
+  expect(windows).toEqual([60_000, 1_000]);
+});
+
 it('counts one key by itself where that alone is late, and all others together', async () => {
   const { log, clock, logged } = withShared();
   const count = (key: string) => (key === 'slow' ? hang() : answer());

@@ -17,7 +17,11 @@ export type FallbackOptions = {
 const LOOK_AGAIN_MS = 1_000;
 
 type Count = Awaited<ReturnType<RateLimitCounters['count']>>;
-type Caller = { readonly resolve: (count: Count) => void; readonly reject: (error: unknown) => void };
+type Caller = {
+  readonly windowMs: number;
+  readonly resolve: (count: Count) => void;
+  readonly reject: (error: unknown) => void;
+};
 
 /**
  * Shared counts, and this process's own while those do not answer: no call ever fails for them.
@@ -51,9 +55,10 @@ export class FallbackCounters implements RateLimitCounters {
 
   count(key: string, windowMs: number): Promise<Count> {
     return new Promise((resolve, reject) => {
+      const caller = { windowMs, resolve, reject };
       const waiting = this.#waiting.get(key);
-      if (waiting) return void waiting.push({ resolve, reject });
-      void this.#countFor([{ resolve, reject }], key, windowMs);
+      if (waiting) waiting.push(caller);
+      else void this.#countFor([caller], key, windowMs);
     });
   }
 
@@ -68,7 +73,9 @@ export class FallbackCounters implements RateLimitCounters {
     }
     const waiting = this.#waiting.get(key) ?? [];
     this.#waiting.delete(key);
-    if (waiting.length > 0) void this.#countFor(waiting, key, windowMs);
+    const [next] = waiting;
+    // By the window that holds now: it may have been changed.
+    if (next) void this.#countFor(waiting, key, next.windowMs);
   }
 
   async #counted(key: string, windowMs: number, more: number): Promise<Count> {
