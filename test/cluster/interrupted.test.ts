@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
@@ -66,7 +66,7 @@ it.skipIf(noPostgres !== undefined)('ends a PostgreSQL that stands still', async
   await expect(query(url, 'select')).rejects.toThrow('ECONNREFUSED');
 });
 
-/** Those whose arguments or variables name a folder. */
+/** Those that run in a folder or whose arguments or variables name it: Redis writes over its arguments. */
 function processesOf(folder: string): readonly Process[] {
   return readdirSync('/proc')
     .map(Number)
@@ -77,7 +77,10 @@ function processesOf(folder: string): readonly Process[] {
         const args = read('cmdline');
         // After the name, which may hold anything.
         const state = read('stat').split(') ').at(-1)?.[0];
-        if (state === 'Z' || !`${args}\0${read('environ')}`.includes(folder)) return [];
+        if (state === 'Z') return [];
+        const cwd = readlinkSync(`/proc/${pid}/cwd`);
+        const text = `${cwd}\0${args}\0${read('environ')}`;
+        if (!text.includes(folder)) return [];
         return [{ pid, isServer: args.includes('\0serve\0'), standsStill: state === 'T' }];
       } catch {
         // It ended meanwhile, or is another user's.
