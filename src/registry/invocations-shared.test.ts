@@ -6,6 +6,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { echo, gate, type Body } from '../connectors/serverless/functions.fixture.ts';
 import type { InvocationEnd } from '../connectors/serverless/invocations.ts';
+import { ConnectorError } from '../errors/error.ts';
 import { SqlStore } from '../store/sql-store.ts';
 import { noPostgres, query } from '../testing/postgres.fixture.ts';
 import { usePostgres } from '../testing/postgres-suite.fixture.ts';
@@ -116,6 +117,34 @@ describe.skipIf(noPostgres !== undefined)('invocations of two servers on one dat
     open();
     for (const { requestId } of accepted)
       expect(await there.waitForResult(requestId)).toMatchObject({ status: 'completed' });
+  });
+
+  it('under one key are answered as they ended on the server that took them over, not as the first one would have it', async () => {
+    const { promise: stood, resolve: goOn } = Promise.withResolvers<void>();
+    const { url, a, here } = await both(async () => {
+      await stood;
+      throw new ConnectorError('timeout', 'seen by the first one alone');
+    });
+    const answered = here.invoke('f', 1, { idempotencyKey: 'once' }).catch((error: unknown) => error);
+    await vi.waitFor(() => expect(a.calls).toHaveLength(1), SOON);
+    const [requestId = ''] = a.calls;
+    const store = await SqlStore.open({ databaseUrl: url });
+    closing.push(() => store.close());
+    const { tenantId, connectorId } = here;
+    const later = new Date(Date.now() + 60_000);
+    const want = { tenantId, connectorId, limit: 1, maxConcurrency: 9 };
+    const { claimed } = await store.claimInvocations([want], later, new Date(later.getTime() + 60_000));
+    goOn();
+    const end: InvocationEnd = {
+      ...{ status: 'lost', result: null, resultFile: null, error: { name: 'LostError', message: 'taken over' } },
+      ...{ logs: null, durationMs: null, endedAt: later, expiresAt: new Date(later.getTime() + 60_000) },
+    };
+    const [second] = claimed;
+    expect(second && (await store.endInvocation(second, end))).toBe(true);
+    expect(await answered).toMatchObject({
+      ...{ code: 'backend_error', message: expect.stringContaining('taken over') as string },
+      details: { requestId, status: 'lost' },
+    });
   });
 
   it('that a server cannot end before it closes are taken over at once, and lost under a key', async () => {

@@ -154,7 +154,7 @@ export class ServerlessConnector extends DriverConnector<ServerlessClient> imple
     if (isNew) {
       const running = this.#worker.run(this.#foreground, { ...record, interrupted: false });
       const turn = await unlessAborted(running, signal);
-      if ('end' in turn && turn.thrown) throw turn.thrown;
+      if (turn && 'end' in turn && turn.thrown) throw turn.thrown;
     }
     return invocationOf(await this.#stored.answered(record.requestId, timeoutMs + ATTEMPT_SLACK_MS, signal));
   }

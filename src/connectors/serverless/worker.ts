@@ -146,8 +146,12 @@ export class InvocationWorker {
     void look();
   }
 
-  /** Runs an invocation that the caller holds already, outside the turns, and stores what comes of it. */
-  async run(runner: InvocationRunner, invocation: ClaimedInvocation): Promise<Turn> {
+  /**
+   * Runs an invocation that the caller holds already, outside the turns, and stores what comes of it.
+   *
+   * @returns undefined where another worker has taken it up since: what came of it here counts for nothing.
+   */
+  async run(runner: InvocationRunner, invocation: ClaimedInvocation): Promise<Turn | undefined> {
     const { tenantId, connectorId, requestId, fence, dueAt } = invocation;
     const lease = { tenantId, connectorId, requestId, fence };
     const ending = new AbortController();
@@ -160,7 +164,7 @@ export class InvocationWorker {
       const turn = await runner.turn(invocation, ending.signal);
       const isOurs = await this.#store(lease, turn);
       if (isOurs && 'defer' in turn) this.#later(turn.dueInMs, () => this.offer(runner));
-      return turn;
+      return isOurs ? turn : undefined;
     } finally {
       this.#held.delete(held);
       this.wake(requestId);
