@@ -128,13 +128,15 @@ export class Calls {
     status: number,
     { code, details }: Answer['body'],
     retryAfter: string | string[] | undefined,
-    { isDown }: ClusterServer,
+    { isDown, isPaused, resumedAtMs }: ClusterServer,
     startMs: number,
   ): string | undefined {
     if (status === 503) {
       if (retryAfter === undefined) return 'without Retry-After';
       // One that is stopping says so to whoever comes late.
       if (isDown || this.#outages.some(({ toMs }) => toMs >= startMs)) return undefined;
+      // The database ends the transaction of one that stands still in the midst of it.
+      if (isPaused || resumedAtMs >= startMs) return undefined;
       return 'while nothing was away';
     }
     if (status === 504 && code === 'timeout') return undefined;

@@ -17,7 +17,7 @@ export type Invoked = {
   seen: { readonly status: string; readonly run: unknown } | undefined;
 };
 
-const ENDS: ReadonlySet<unknown> = new Set(['completed', 'failed', 'cancelled', 'lost']);
+const ENDS: ReadonlySet<unknown> = new Set(['completed', 'failed', 'timed_out', 'cancelled', 'lost']);
 const MAX_RUN_MS = 60;
 const AGAIN_MS = 100;
 
@@ -85,6 +85,11 @@ export class Invoker {
       if (details?.status === 'lost') {
         if (details.requestId !== undefined) call.requestIds.add(details.requestId);
         this.#sawEnd(call, 'lost', undefined);
+        return;
+      }
+      // Under a key that is its end, unless it still runs.
+      if (answer?.status === 504 && key !== undefined && details?.status === undefined) {
+        this.#sawEnd(call, 'timed_out', undefined);
         return;
       }
       if (answer && answer.status < 500) {

@@ -36,12 +36,23 @@ export class Load {
   readonly #invokers: readonly Invoker[];
   readonly #holders: readonly KeyHolder[];
   readonly #random: Random;
+  readonly #mayTimeOut: boolean;
   readonly #before: { readonly statuses: Readonly<Record<number, number>>; readonly lost: number };
   #isStopping = false;
   #running: Promise<unknown> = Promise.resolve();
 
-  /** @param connectorId of the functions, `once` among them. */
-  constructor(cluster: Cluster, random: Random, connectorId: string, run: string) {
+  /**
+   * @param connectorId of the functions, `once` among them.
+   * @param mayTimeOut where servers stand still for as long as a function may run.
+   */
+  constructor(
+    cluster: Cluster,
+    random: Random,
+    connectorId: string,
+    run: string,
+    { mayTimeOut = false } = {},
+  ) {
+    this.#mayTimeOut = mayTimeOut;
     this.#cluster = cluster;
     this.#random = random;
     this.#before = { statuses: { ...cluster.calls.statuses }, lost: cluster.calls.lost };
@@ -94,7 +105,7 @@ export class Load {
         const server = this.#random.pick(servers);
         if (isKept && !(await invoker.look(call, server, 0))) unanswered(server, `call ${call.id}`);
         if (call.seen) ends[call.seen.status] = (ends[call.seen.status] ?? 0) + 1;
-        if (!checkInvoked(call, runs, faults)) rerun += 1;
+        if (!checkInvoked(call, runs, faults, this.#mayTimeOut)) rerun += 1;
       }
     await checkEndedOnce(this.#cluster);
     return {
@@ -138,6 +149,7 @@ function checkInvoked(
   { id, key, isAsync, requestIds, seen }: Invoked,
   runs: Runs,
   faults: string[],
+  mayTimeOut: boolean,
 ): boolean {
   const ran = runs[id] ?? [];
   const say = (what: string) =>
@@ -153,7 +165,8 @@ function checkInvoked(
   if (seen.status === 'completed') {
     if (!ran.some(({ run }) => run === seen.run))
       say(`has the result of run ${String(seen.run)}, which is none of its own`);
-  } else if (seen.status !== 'lost' || key === undefined) say(`ended as ${seen.status}`);
+  } else if (!(seen.status === 'lost' && key !== undefined) && !(seen.status === 'timed_out' && mayTimeOut))
+    say(`ended as ${seen.status}`);
   return ran.length <= 1;
 }
 

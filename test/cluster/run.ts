@@ -136,7 +136,9 @@ async function underLoad(
   part: Part,
   run: () => Promise<readonly string[]>,
 ): Promise<readonly string[]> {
-  const load = new Load(cluster, random, await makeFunctions(cluster, `functions-${part}`), part);
+  const load = new Load(cluster, random, await makeFunctions(cluster, `functions-${part}`), part, {
+    mayTimeOut: part === 'paused',
+  });
   load.start();
   const said = await run();
   const { answers, lostAnswers, unavailable, acknowledged, unheard, ends, rerun } = await load.end();
