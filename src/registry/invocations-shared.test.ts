@@ -136,7 +136,12 @@ describe.skipIf(noPostgres !== undefined)('invocations of two servers on one dat
     const { claimed } = await store.claimInvocations([want], later, new Date(later.getTime() + 60_000));
     goOn();
     const end: InvocationEnd = {
-      ...{ status: 'lost', result: null, resultFile: null, error: { name: 'LostError', message: 'taken over' } },
+      ...{
+        status: 'lost',
+        result: null,
+        resultFile: null,
+        error: { name: 'LostError', message: 'taken over' },
+      },
       ...{ logs: null, durationMs: null, endedAt: later, expiresAt: new Date(later.getTime() + 60_000) },
     };
     const [second] = claimed;
