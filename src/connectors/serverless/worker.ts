@@ -146,11 +146,7 @@ export class InvocationWorker {
     void look();
   }
 
-  /**
-   * Runs an invocation that the caller holds already, outside the turns, and stores what comes of it.
-   *
-   * @returns undefined where another worker has taken it up since: what came of it here counts for nothing.
-   */
+  /** Runs an invocation that the caller holds already, outside the turns, and stores what comes of it; undefined where another worker has it by now, and it counts for nothing. */
   async run(runner: InvocationRunner, invocation: ClaimedInvocation): Promise<Turn | undefined> {
     const { tenantId, connectorId, requestId, fence, dueAt } = invocation;
     const lease = { tenantId, connectorId, requestId, fence };
